@@ -1,0 +1,225 @@
+"""From a composed configuration to objects: the one place where training and evaluation are put together."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.backbone.weights import weights_num_classes
+from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.contracts import Network, Results
+from cam_lightning.dataset.datamodule import LocalizationDataModule
+from cam_lightning.dataset.imagenet import imagenet_classes
+from cam_lightning.method.classification import Classification
+from cam_lightning.report.metrics_file import MetricsFile
+from cam_lightning.run import RunDirectory
+
+log = logging.getLogger(__name__)
+
+REBUILDS = ("dataset", "backbone", "cam", "box", "seed")
+"""The parts of the configuration that a checkpoint carries, so that it can be evaluated as it was trained."""
+
+
+def build_data(config: DictConfig) -> LocalizationDataModule:
+    """The datamodule, with its splits read, so that what is wrong with the data is said before anything is built."""
+    seed_everything(config.seed, workers=True, verbose=False)
+    data: LocalizationDataModule = instantiate(config.dataset, _convert_="all")
+    data.setup()
+    return data
+
+
+def build_method(config: DictConfig, network: TrunkNetwork, class_names: list[str]) -> Classification:
+    """The LightningModule around a network; its checkpoints carry what is needed to build it again."""
+    method: Classification = instantiate(config.method, network=network, _convert_="all")
+    method.description = {
+        "config": OmegaConf.to_container(OmegaConf.masked_copy(config, list(REBUILDS)), resolve=True),
+        "num_classes": network.num_classes,
+        "class_names": class_names,
+    }
+    return method
+
+
+def build_trainer(config: DictConfig, run: RunDirectory, network: Network) -> Trainer:
+    """The Trainer with every callback and logger of the configuration."""
+    callbacks = [
+        callback for callback in map(_builder(config, network), config.callback) if callback is not None
+    ]
+    loggers: list[Logger] = [MetricsFile(run.path)]
+    loggers += [instantiate(logger, _convert_="all") for logger in config.logger.values()]
+    enable_progress_bar = "progress" in config.callback
+    return instantiate(
+        config.trainer,
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=str(run.path),
+        enable_progress_bar=enable_progress_bar,
+        enable_checkpointing="checkpoint" in config.callback,
+        _convert_="all",
+    )
+
+
+def _builder(config: DictConfig, network: Network) -> Any:
+    def build(name: Any) -> Callback | None:
+        part = config.callback[name]
+        if name != "localization":
+            return instantiate(part, _convert_="all")
+        cam = instantiate(config.cam, _convert_="all")
+        if not network.has_cam and config.cam._target_ == "cam_lightning.cam.cam.ClassActivationMap":
+            log.warning(
+                "%s has no class activation map: localization is not available", type(network).__name__
+            )
+            return None
+        metrics = {key: instantiate(metric, _convert_="all") for key, metric in config.metric.items()}
+        return instantiate(
+            part, cam=cam, box=instantiate(config.box, _convert_="all"), metrics=metrics, _convert_="all"
+        )
+
+    return build
+
+
+def collect_results(trainer: Trainer, method: Classification, config: DictConfig, **protocol: Any) -> Results:
+    """Everything logged by the last evaluation, as plain numbers, and how it was made below `protocol/`."""
+    results: Results = {}
+    for key, value in sorted(trainer.callback_metrics.items()):
+        is_count = key.rpartition("/")[2].startswith("num_")
+        results[key] = round(value.item()) if is_count else value.item()
+    localization = [callback for callback in trainer.callbacks if isinstance(callback, LocalizationCallback)]  # type: ignore[attr-defined]
+    if localization:
+        box = localization[0].box
+        results |= {f"protocol/box/{key}": value for key, value in getattr(box, "protocol", dict)().items()}
+        results |= {f"protocol/metric/{key}": metric._target_ for key, metric in config.metric.items()}
+    precision = "float32" if method.evaluation_precision == "float32" else str(config.trainer.precision)
+    results |= {"protocol/evaluation_precision": precision, "protocol/seed": config.seed}
+    return results | {f"protocol/{key}": value for key, value in protocol.items()}
+
+
+def require_every_image(
+    results: Results, split: str, data: LocalizationDataModule, config: DictConfig
+) -> None:
+    """Raises RuntimeError where not every image of a split was counted exactly once."""
+    if config.trainer.fast_dev_run or config.trainer[f"limit_{split}_batches"] is not None:
+        return
+    counted, expected = results[f"{split}/num_images"], len(data.examples[split])
+    if counted != expected:
+        raise RuntimeError(f"{counted} images were counted, but the {split} split has {expected}")
+
+
+def class_positions(
+    class_index: Any, names: list[str], num_outputs: int, output_names: list[str] | None
+) -> list[int]:
+    """Which output of the network stands for each class of the dataset.
+
+    `class_index` maps class names to outputs (a mapping, or a JSON file of one). Where it is None, names are
+    looked up among `output_names`. Raises ValueError for a class that is not found.
+    """
+    if class_index is None:
+        if output_names is None:
+            raise ValueError(
+                f"the network has {num_outputs} outputs and the dataset {len(names)} classes; "
+                "say which is which with dataset.class_index (class name → output, or a JSON file of that)"
+            )
+        class_index = {name: position for position, name in enumerate(output_names)}
+    elif isinstance(class_index, str):
+        class_index = json.loads(Path(class_index).read_text(encoding="utf-8"))
+    missing = [name for name in names if name not in class_index]
+    if missing:
+        raise ValueError(
+            f"dataset.class_index has no output for {len(missing)} classes: {', '.join(missing[:10])}"
+        )
+    return [int(class_index[name]) for name in names]
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """A checkpoint of ours; raises FileNotFoundError or ValueError that name the file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint={path} does not exist")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint={path} cannot be read: it is truncated or not a checkpoint ({error})"
+        ) from error
+    if not isinstance(checkpoint, dict) or "cam_lightning" not in checkpoint:
+        raise ValueError(
+            f"checkpoint={path} is not a checkpoint of cam_lightning; for plain weights use backbone.weights"
+        )
+    return checkpoint
+
+
+def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
+    """Takes the parts that made `config.checkpoint` from it, except where the command says otherwise.
+
+    A part chosen anew on the command line (`dataset=…`) replaces the checkpoint's; a single option
+    (`box.threshold=0.3`) changes that option of it.
+    """
+    saved = OmegaConf.create(read_checkpoint(config.checkpoint)["cam_lightning"]["config"])
+    assigned = dict(override.lstrip("+").partition("=")[::2] for override in overrides if "=" in override)
+    for part in REBUILDS:
+        if part in assigned or "experiment" in assigned:
+            continue
+        composed = config[part]
+        config[part] = saved[part]
+        for key in assigned:
+            if key.startswith(f"{part}."):
+                OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create({part: composed}), key))
+
+
+def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
+    """The network of `config.checkpoint`, restricted to the dataset's classes; raises ValueError where they differ."""
+    checkpoint = read_checkpoint(config.checkpoint)
+    description = checkpoint["cam_lightning"]
+    network: TrunkNetwork = instantiate(
+        config.backbone, weights="none", num_classes=description["num_classes"], _convert_="all"
+    )
+    prefix = "network."
+    state = {
+        name[len(prefix) :]: value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    expected = network.state_dict()
+    for name in (*state, *expected):
+        given, wanted = (tuple(d[name].shape) if name in d else "no such layer" for d in (state, expected))
+        if given != wanted:
+            raise ValueError(
+                f"checkpoint={config.checkpoint} is of another network: {name} is {given} in the checkpoint "
+                f"and {wanted} in this backbone"
+            )
+    network.load_state_dict(state)
+    return _restricted(network, data, description.get("class_names"))
+
+
+def network_with_weights(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
+    """A backbone with published weights, all of its layers covered, restricted to the dataset's classes."""
+    with torch.device("meta"):
+        skeleton: TrunkNetwork = instantiate(config.backbone, weights="none", num_classes=2, _convert_="all")
+    num_outputs = weights_num_classes(skeleton, config.backbone.weights)
+    network: TrunkNetwork = instantiate(
+        config.backbone, num_classes=num_outputs, new_head=False, _convert_="all"
+    )
+    return _restricted(network, data, imagenet_classes() if num_outputs == 1000 else None)
+
+
+def _restricted(
+    network: TrunkNetwork, data: LocalizationDataModule, output_names: list[str] | None
+) -> TrunkNetwork:
+    if output_names == data.class_names and data.class_index is None:
+        return network
+    if data.class_index is None and network.num_classes == data.num_classes and output_names is None:
+        return network
+    positions = class_positions(data.class_index, data.class_names, network.num_classes, output_names)
+    log.info(
+        "the network's %d outputs are restricted to the dataset's %d classes",
+        network.num_classes,
+        len(positions),
+    )
+    return network.select_classes(positions)

@@ -1,0 +1,46 @@
+"""GoogLeNet-GAP, the paper's main network, and with `pool="max"` GoogLeNet-GMP."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from cam_lightning.backbone.googlenet import (
+    MIN_SIZE,
+    Variant,
+    googlenet_normalization,
+    googlenet_published,
+    googlenet_trunk,
+)
+from cam_lightning.backbone.layers import cam_conv, cam_fc
+from cam_lightning.backbone.network import GapNetwork, Pool
+from cam_lightning.backbone.weights import load_weights
+
+
+def googlenet_gap(
+    num_classes: int,
+    variant: Variant = "torchvision",
+    pool: Pool = "average",
+    weights: str = "none",
+    new_head: bool = True,
+) -> GapNetwork:
+    """GoogLeNet through inception 4e, CAM_conv, pooling, CAM_fc: a 14×14 map of 1024 units at 224.
+
+    `variant`: `torchvision` (batch normalisation; `weights="imagenet"` possible) or `caffe` (the paper's
+    own trunk). `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the weights cover
+    every layer. Raises ValueError for an unknown variant or pool, and for weights that do not fit.
+    Section 3.1 of the paper, and the authors' network definition.
+    """
+    trunk = googlenet_trunk(variant, last="inception4e")
+    trunk.add_module("cam_conv", cam_conv(832, bias=1.0))
+    trunk.add_module("cam_relu", nn.ReLU(inplace=True))
+    network = GapNetwork(
+        trunk,
+        cam_fc(1024, num_classes),
+        pool=pool,
+        normalization=googlenet_normalization(variant),
+        min_size=MIN_SIZE,
+        # The published linear layer also reads 1024 units, but those of inception 5b: it stays behind.
+        published=googlenet_published(variant, {}),
+    )
+    load_weights(network, weights, new_head)
+    return network

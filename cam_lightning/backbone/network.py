@@ -1,0 +1,254 @@
+"""The networks that the backbones build: a trunk, then a head that says one number per class.
+
+The three heads differ in where the classes appear:
+
+    GapNetwork             trunk → pooling over the whole map → linear layer        (GoogLeNet-GAP, -GMP)
+    ClassMapNetwork        trunk → one map per class → ReLU → mean                  (NIN, SqueezeNet)
+    FullyConnectedNetwork  trunk → pooling to a fixed grid → linear layers; no map      (AlexNet, VGG-16)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, NamedTuple, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cam_lightning.contracts import ClassifierOutput
+
+Pool = Literal["average", "max"]
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+class Normalization(NamedTuple):
+    """What a trunk expects of its input: (pixels in 0..1 − mean) / std, per channel in the order RGB."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""torchvision's and timm's usual statistics."""
+CENTERED = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Pixels in −1..1: what torchvision's GoogLeNet and Inception-v3 see behind their own `transform_input`."""
+CAFFE = Normalization((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 255))
+"""Pixels in 0..255 less the channel means 123, 117, 104: the paper's trunks."""
+
+
+class PublishedWeights(NamedTuple):
+    """How the names in a published file become ours, and where ImageNet weights come from, if anywhere."""
+
+    names: Mapping[str, str]
+    """Prefix of a published name → prefix of ours; the longest that fits counts."""
+    imagenet: Callable[[], Mapping[str, Tensor]] | None = None
+
+
+class TrunkNetwork(nn.Module):
+    """What the three kinds of network share; see `contracts.Network` for what they promise.
+
+    `trunk` maps normalised images (B, 3, H, W) to its last activations; `min_size` is the smallest image
+    side that leaves one cell of them; `published` is what `weights.load_weights` can fill it from. Only
+    the trunk runs in reduced precision: everything after it is float32, since in bfloat16 the best
+    classes tie.
+    """
+
+    classifier: nn.Module
+    has_cam: bool = True
+    head: str
+    """Name of the layer that has one output per class."""
+
+    def __init__(
+        self, trunk: nn.Module, normalization: Normalization, min_size: int, published: PublishedWeights
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.mean, self.std = normalization
+        self.min_size = min_size
+        self.published = published
+        self.new_layers: tuple[str, ...] = ()
+        """Layers that loaded weights did not cover, by name; empty also when nothing was loaded."""
+
+    def features(self, activations_BKhw: Tensor) -> Tensor:
+        """What is pooled: the trunk's activations, unless a network derives it from them."""
+        return activations_BKhw
+
+    def logits(self, features_BKhw: Tensor) -> Tensor:
+        """Class scores (B, C) from what `features` returned."""
+        raise NotImplementedError
+
+    def forward(self, x_B3HW: Tensor) -> ClassifierOutput:
+        """Classifies normalised RGB images; raises ValueError for another layout or too small an image."""
+        if x_B3HW.ndim != 4 or x_B3HW.shape[1] != 3 or not x_B3HW.is_floating_point():
+            raise ValueError(
+                "a network takes normalised RGB images (B, 3, H, W) of a floating type; "
+                f"got {tuple(x_B3HW.shape)} of {x_B3HW.dtype}"
+            )
+        if min(x_B3HW.shape[2:]) < self.min_size:
+            raise ValueError(
+                f"images of {x_B3HW.shape[2]}×{x_B3HW.shape[3]} are too small for this network: "
+                f"each side needs at least {self.min_size} pixels"
+            )
+        activations_BKhw = self.trunk(x_B3HW)
+        with _without_autocast(activations_BKhw.device):
+            features_BKhw = self.features(activations_BKhw.float())
+            return ClassifierOutput(self.logits(features_BKhw), features_BKhw)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the network tells apart."""
+        return int(self.get_submodule(self.head).weight.shape[0])  # type: ignore[index]
+
+    def select_classes(self, indices: list[int]) -> Self:
+        """The same network restricted to the classes `indices`, in that order.
+
+        The trunk is shared, the head's rows are copies; `self` stays as it is. Raises IndexError for an
+        index outside 0..C−1 and ValueError for none or for one that comes twice.
+        """
+        if not indices:
+            raise ValueError("select_classes needs at least one class")
+        outside = [index for index in indices if not 0 <= index < self.num_classes]
+        if outside:
+            raise IndexError(f"classes {outside} are not among this network's 0..{self.num_classes - 1}")
+        twice = sorted({index for index in indices if indices.count(index) > 1})
+        if twice:
+            raise ValueError(f"classes {twice} are selected more than once")
+        selected = parent = _shallow_copy(self)
+        *path, name = self.head.split(".")
+        for part in path:
+            setattr(parent, part, _shallow_copy(parent.get_submodule(part)))
+            parent = parent.get_submodule(part)  # type: ignore[assignment]
+        setattr(parent, name, _select_outputs(parent.get_submodule(name), indices))
+        return selected
+
+
+class GapNetwork(TrunkNetwork):
+    """Trunk, pooling over the whole map, one linear layer (section 2 of the paper).
+
+    With `pool="average"` the spatial mean of a class's map plus its bias is its logit; `pool="max"` is the
+    paper's GMP. Pooling is a plain reduction, so training is deterministic where adaptive pooling is not.
+    """
+
+    head = "classifier"
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        classifier: nn.Linear,
+        *,
+        normalization: Normalization,
+        min_size: int,
+        published: PublishedWeights,
+        pool: Pool = "average",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(trunk, normalization, min_size, published)
+        if pool not in ("average", "max"):
+            raise ValueError(f"pool is 'average' (GAP) or 'max' (GMP), not {pool!r}")
+        self.pool = pool
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = classifier
+
+    def logits(self, features_BKhw: Tensor) -> Tensor:
+        pooled_BK = features_BKhw.mean((2, 3)) if self.pool == "average" else features_BKhw.amax((2, 3))
+        return self.classifier(self.dropout(pooled_BK))
+
+
+class ClassMapNetwork(TrunkNetwork):
+    """Trunk, then a 1×1 convolution with one map per class, ReLU, mean: unit i is class i.
+
+    The features are the maps before the ReLU, which still say where a class is absent; the logit is the
+    mean of the maps after it, as published for NIN and SqueezeNet.
+    """
+
+    head = "class_maps"
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        class_maps: nn.Conv2d,
+        *,
+        normalization: Normalization,
+        min_size: int,
+        published: PublishedWeights,
+    ) -> None:
+        super().__init__(trunk, normalization, min_size, published)
+        self.class_maps = class_maps
+        self.classifier = nn.Identity()
+
+    def features(self, activations_BKhw: Tensor) -> Tensor:
+        return self.class_maps(activations_BKhw)
+
+    def logits(self, features_BKhw: Tensor) -> Tensor:
+        return self.classifier(features_BKhw.relu().mean((2, 3)))
+
+
+class FullyConnectedNetwork(TrunkNetwork):
+    """Trunk, then fully connected layers on a fixed grid of cells: it classifies, and has no CAM.
+
+    The features are the trunk's last activations; `pool` is the pooling behind them. For images of another
+    size than the published one the pooled map is averaged onto `grid`×`grid` cells, as torchvision does.
+    """
+
+    has_cam = False
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        pool: nn.MaxPool2d,
+        classifier: nn.Sequential,
+        *,
+        grid: int,
+        normalization: Normalization,
+        min_size: int,
+        published: PublishedWeights,
+    ) -> None:
+        super().__init__(trunk, normalization, min_size, published)
+        self.pool = pool
+        self.grid = grid
+        self.classifier = classifier
+        self.head = f"classifier.{len(classifier) - 1}"
+
+    def logits(self, features_BKhw: Tensor) -> Tensor:
+        return self.classifier(_average_onto_grid(self.pool(features_BKhw), self.grid).flatten(1))
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Mixed precision switched off; the meta device, which only follows shapes, has none to switch."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _shallow_copy(module: _Module) -> _Module:
+    """A module with registries of its own, whose parts are the original's."""
+    twin = copy.copy(module)
+    vars(twin).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
+    return twin
+
+
+def _select_outputs(layer: nn.Module, indices: list[int]) -> nn.Module:
+    """A copy of a linear or convolutional layer that keeps some of its outputs, in the order given."""
+    selected = _shallow_copy(layer)
+    for name, parameter in layer.named_parameters(recurse=False):
+        kept = parameter.detach()[indices].clone()
+        setattr(selected, name, nn.Parameter(kept, requires_grad=parameter.requires_grad))
+    setattr(selected, "out_features" if isinstance(layer, nn.Linear) else "out_channels", len(indices))
+    return selected
+
+
+def _average_onto_grid(features_BKhw: Tensor, grid: int) -> Tensor:
+    """Adaptive average pooling as two matrix products, whose backward is deterministic on a GPU too."""
+    h, w = features_BKhw.shape[2:]
+    if (h, w) == (grid, grid):
+        return features_BKhw
+    rows, columns = (_averaging_matrix(side, grid, features_BKhw.device) for side in (h, w))
+    return rows @ features_BKhw @ columns.T
+
+
+def _averaging_matrix(size: int, grid: int, device: torch.device) -> Tensor:
+    """Row i averages the cells of window i: from ⌊i·size/grid⌋ up to ⌈(i + 1)·size/grid⌉."""
+    return F.adaptive_avg_pool1d(torch.eye(size, device=device)[None], grid)[0].T

@@ -1,0 +1,169 @@
+"""Fills a network from published ImageNet weights or from a file, and says what happened to every layer."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.models import WeightsEnum
+
+from cam_lightning.backbone.network import TrunkNetwork
+
+_log = logging.getLogger(__name__)
+
+_WRAPPERS = ("state_dict", "model")
+# Of Lightning modules, DataParallel and torch.compile.
+_PREFIXES = ("network.", "module.", "_orig_mod.")
+
+
+def read_torchvision(weights: WeightsEnum) -> Mapping[str, Tensor]:
+    """The state dict of one of torchvision's weights: from torch hub's cache, else downloaded and checked.
+
+    Raises RuntimeError with the file's name and place where the download fails.
+    """
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except OSError as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise RuntimeError(
+            f"cannot download {weights.url} ({error}); put that file into {folder}, "
+            "or name a file of your own: backbone.weights=FILE"
+        ) from error
+
+
+def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> None:
+    """Fills `network` in place and logs what was loaded, what is new and what was left over.
+
+    `weights` is `none` (nothing happens), `imagenet`, or a file: a state dict under published names or
+    ours, or a checkpoint of ours. Layers that the weights do not cover keep their initialisation and are
+    named in `network.new_layers`. A head of another number of classes counts as not covered; with
+    `new_head=False`, for evaluation, every layer must be covered.
+
+    Raises FileNotFoundError for a missing file, RuntimeError for a failed download, and ValueError for a
+    file that holds no weights, for weights of which none or only a part of a layer fits, for a shape that
+    differs, and, with `new_head=False`, for layers not covered.
+    """
+    if weights == "none":
+        return
+    expected = {name: value for name, value in network.state_dict().items() if not _is_counter(name)}
+    matched: dict[str, Tensor] = {}
+    left_over: list[str] = []
+    for name, ours, value in _renamed(_read(network, weights), network):
+        if ours in expected and value.shape != expected[ours].shape:
+            same_but_for_classes = value.shape[1:] == expected[ours].shape[1:]
+            if not (new_head and _layer(ours) == network.head and same_but_for_classes):
+                raise ValueError(
+                    f"backbone.weights={weights} does not fit this network: {ours} has the shape "
+                    f"{tuple(expected[ours].shape)}, but {name} in the file {tuple(value.shape)}"
+                )
+            left_over.append(name)
+        elif ours in expected:
+            matched[ours] = value
+        elif not _is_counter(name):
+            left_over.append(name)
+    if not matched:
+        raise ValueError(
+            f"backbone.weights={weights} fits no layer of this network: the file has "
+            f"{_examples(left_over)}, the network {_examples(expected)}"
+        )
+    missing = [name for name in expected if name not in matched]
+    new_layers = tuple(dict.fromkeys(_layer(name) for name in missing))
+    incomplete = set(new_layers) & {_layer(name) for name in matched}
+    if incomplete:
+        lacking = [name for name in missing if _layer(name) in incomplete]
+        raise ValueError(f"backbone.weights={weights} holds only a part of a layer: {lacking} are missing")
+    if new_layers and not new_head:
+        raise ValueError(
+            f"backbone.weights={weights} does not cover {', '.join(new_layers)}, which would stay at "
+            "random values: evaluation needs the weights of a trained network"
+        )
+    network.load_state_dict(matched, strict=False)
+    network.new_layers = new_layers
+    _log.info("%s: loaded %d tensors", weights, len(matched))
+    _log.info("%s: new, kept at initialisation: %s", weights, ", ".join(new_layers) or "nothing")
+    _log.info("%s: left over in the weights: %s", weights, _summary(left_over))
+
+
+def weights_num_classes(network: TrunkNetwork, weights: str) -> int:
+    """How many classes the weights tell apart: the outputs of what becomes `network`'s head.
+
+    Raises as `load_weights` does, and ValueError where the weights hold no head.
+    """
+    for _, ours, value in _renamed(_read(network, weights), network):
+        if ours == f"{network.head}.weight":
+            return value.shape[0]
+    raise ValueError(
+        f"backbone.weights={weights} holds no {network.head}, the layer that tells the classes apart: "
+        "evaluation needs the weights of a trained network"
+    )
+
+
+def _read(network: TrunkNetwork, weights: str) -> Mapping[str, Tensor]:
+    if weights == "imagenet":
+        if network.published.imagenet is None:
+            raise ValueError(
+                "backbone.weights=imagenet: no ImageNet weights are published for this network; "
+                "use backbone.weights=FILE, or backbone.variant=torchvision where there is one"
+            )
+        return network.published.imagenet()
+    return _read_file(Path(weights))
+
+
+def _read_file(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"backbone.weights={path}: there is no such file; it is none, imagenet or a file of weights"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
+        raise ValueError(f"backbone.weights={path} is damaged or holds no weights: {reason}") from error
+    while isinstance(content, Mapping) and (wrapper := next(filter(content.__contains__, _WRAPPERS), None)):
+        content = content[wrapper]
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {_unwrapped(str(name)): value for name, value in content.items() if torch.is_tensor(value)}
+    if not tensors:
+        raise ValueError(f"backbone.weights={path} holds no weights, but {type(content).__name__}")
+    return tensors
+
+
+def _unwrapped(name: str) -> str:
+    while prefix := next(filter(name.startswith, _PREFIXES), ""):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _renamed(tensors: Mapping[str, Tensor], network: TrunkNetwork) -> Iterable[tuple[str, str, Tensor]]:
+    """Each tensor's name in the file, its name in the network, and the tensor."""
+    trunk = {name for name in network.state_dict() if name.startswith("trunk.")}
+    # A file of ours shows by its trunk's names: a head's name alone could be somebody else's.
+    names = {"": ""} if trunk & set(tensors) else network.published.names
+    for name, value in tensors.items():
+        prefix = max(filter(name.startswith, names), key=len, default=None)
+        yield name, name if prefix is None else names[prefix] + name.removeprefix(prefix), value
+
+
+def _is_counter(name: str) -> bool:
+    """Batch normalisation counts its batches; published files often lack the count, and nothing needs it."""
+    return name.endswith("num_batches_tracked")
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _examples(names: Iterable[str]) -> str:
+    first = list(names)[:3]
+    return ", ".join(first) + ", …" if first else "nothing"
+
+
+def _summary(names: list[str]) -> str:
+    counts = Counter(name.partition(".")[0] for name in names)
+    return ", ".join(f"{layer} ({count} tensors)" for layer, count in counts.items()) or "nothing"

@@ -1,0 +1,68 @@
+"""Boxes as the paper's text has them: the largest connected component of the map above a share of its maximum."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cam_lightning.contracts import Proposals
+from cam_lightning.functional.box import rescale
+from cam_lightning.functional.component import largest_component_boxes
+
+FRAMES = ("original", "input")
+
+
+class LargestComponent:
+    """One box per map: upsample → rectify or not → normalise → strictly above the threshold → largest component.
+
+    The component is 8-connected and largest by its number of pixels. With `frame="original"` the map is
+    upsampled to the image file's own size; with `"input"` to the network's input size, as the WSOL
+    benchmark does, and the box is then scaled to the original. Zhou et al. 2016, section 3.2.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.2,
+        normalise: str = "max",
+        rectify: bool = False,
+        frame: str = "original",
+        upsample: str = "bilinear",
+    ) -> None:
+        if frame not in FRAMES:
+            raise ValueError(f"box.frame is one of {', '.join(FRAMES)}; got {frame!r}")
+        if normalise != "none" and not 0 <= threshold < 1:
+            raise ValueError(f"box.threshold is a share of the normalised map, in [0, 1); got {threshold}")
+        self.threshold = threshold
+        self.normalise = normalise
+        self.rectify = rectify
+        self.frame = frame
+        self.upsample = upsample
+
+    def protocol(self) -> dict[str, str | float]:
+        """The rule in words that a results file can hold."""
+        return {
+            "rule": "largest_component",
+            "threshold": self.threshold,
+            "normalise": self.normalise,
+            "rectify": str(self.rectify).lower(),
+            "frame": self.frame,
+            "upsample": self.upsample,
+            "connectivity": "8",
+        }
+
+    def __call__(self, map_BThw: Tensor, size_B2: Tensor, input_size: tuple[int, int]) -> Proposals:
+        B, T, h, w = map_BThw.shape
+        size_B2 = size_B2.cpu()
+        frame_size_B2 = size_B2 if self.frame == "original" else torch.tensor([input_size]).expand(B, 2)
+        boxes_M4, degenerate_M = largest_component_boxes(
+            map_BThw.detach().float().cpu().reshape(B * T, h, w).numpy(),
+            frame_size_B2.repeat_interleave(T, dim=0).numpy(),
+            threshold=self.threshold,
+            normalise=self.normalise,
+            rectify=self.rectify,
+            upsample=self.upsample,
+        )
+        boxes_BP4 = torch.from_numpy(boxes_M4).view(B, T, 4)
+        if self.frame == "input":
+            boxes_BP4 = rescale(boxes_BP4, frame_size_B2, size_B2)
+        return Proposals(boxes_BP4, tuple(range(T)), torch.from_numpy(degenerate_M).view(B, T))

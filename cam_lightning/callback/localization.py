@@ -1,0 +1,221 @@
+"""Localization during validation and test: maps and boxes from the forward that classification makes anyway."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from cam_lightning.contracts import (
+    ActivationMap,
+    Batch,
+    BoxGenerator,
+    ClassifierOutput,
+    GroundTruth,
+    ImageSource,
+    Localization,
+    LocalizationMetric,
+    Network,
+)
+from cam_lightning.functional.box import centre_box
+from cam_lightning.functional.ranking import ranked_classes
+from cam_lightning.method.classification import log_exactly
+from cam_lightning.metric.degenerate_maps import DegenerateMaps
+
+
+class Sink(Protocol):
+    """Takes every localized batch of an evaluation: a file of predictions, a gallery of overlays."""
+
+    def start(
+        self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int
+    ) -> None: ...
+
+    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None: ...
+
+    def finish(self) -> None:
+        """Called on every rank, after every rank has added its last batch and before a barrier."""
+
+    def merge(self) -> None:
+        """Called on rank zero, after that barrier."""
+
+
+class LocalizationCallback(Callback):
+    """Scores the class activation maps of every evaluation, in one pass, beside trivial baselines.
+
+    The maps of the predicted top classes and of the label become boxes; every metric counts them. Metrics
+    that look at boxes alone also count each baseline, a centred box of `baselines[name]` of each side, with
+    the network's classes: a localization error says something only beside those of boxes that see nothing.
+
+    Boxing runs in a thread beside the next batch's forward. Logs `<split>/<metric's key>`,
+    `<split>/baseline/<name>/<metric's key>` and `<split>/num_degenerate_maps`; sanity checks leave no trace.
+    """
+
+    def __init__(
+        self,
+        cam: ActivationMap,
+        box: BoxGenerator,
+        metrics: Mapping[str, LocalizationMetric],
+        baselines: Mapping[str, float] | None = None,
+        sinks: Mapping[str, Sink] | None = None,
+    ) -> None:
+        self.cam = cam
+        self.box = box
+        self.metrics = dict(metrics)
+        self.baselines = dict(baselines or {})
+        self.sinks = list((sinks or {}).values())
+        self.degenerate_maps = DegenerateMaps()
+        self.baseline_metrics = {
+            name: [_fresh(metric) for metric in self.metrics.values() if not metric.needs_maps]
+            for name in self.baselines
+        }
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boxing")
+        self._running: deque[Future[None]] = deque()
+
+    # --- Lightning's hooks
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check = getattr(self.cam, "check", None)
+        if check is not None:
+            check(pl_module.network)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start(trainer, pl_module, "val")
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start(trainer, pl_module, "test")
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        self._add(trainer, pl_module, outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        self._add(trainer, pl_module, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module, "test")
+
+    # --- one evaluation
+
+    def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        for metric in self._all_metrics():
+            metric.reset()
+            metric.to(pl_module.device)
+        if trainer.sanity_checking:
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        names = [data.display_name(name) for name in data.class_names]
+        for sink in self.sinks:
+            sink.start(split, data.examples[split], names, trainer.global_rank, trainer.world_size)
+
+    def _add(
+        self, trainer: Trainer, pl_module: LightningModule, output: ClassifierOutput, batch: Batch
+    ) -> None:
+        if trainer.sanity_checking:
+            return
+        maps = activation_maps(pl_module.network, self.cam, batch.image_B3HW, output, batch.truth.label_B)
+        truth = GroundTruth(*(tensor.cpu() for tensor in batch.truth))
+        input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
+        # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
+        while len(self._running) > 1:
+            self._running.popleft().result()
+        self._running.append(self._worker.submit(self._score, maps, truth, batch.index_B.cpu(), input_size))
+
+    def _score(
+        self,
+        maps: tuple[Tensor, Tensor, Tensor],
+        truth: GroundTruth,
+        index_B: Tensor,
+        input_size: tuple[int, int],
+    ) -> None:
+        with torch.inference_mode():
+            localization = localize(self.box, *maps, truth.size_B2, input_size)
+            for metric in self.metrics.values():
+                metric.update(localization, truth)
+            self.degenerate_maps.update(localization, truth)
+            for name, share in self.baselines.items():
+                baseline = _with_boxes(localization, centre_box(truth.size_B2, share))
+                for metric in self.baseline_metrics[name]:
+                    metric.update(baseline, truth)
+        for sink in self.sinks:
+            sink.add(localization, truth, index_B)
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        if trainer.sanity_checking:
+            return
+        while self._running:
+            self._running.popleft().result()
+        values: dict[str, float] = {}
+        for metric in (*self.metrics.values(), self.degenerate_maps):
+            values |= metric.compute()
+        for name, metrics in self.baseline_metrics.items():
+            for metric in metrics:
+                values |= {f"baseline/{name}/{key}": value for key, value in metric.compute().items()}
+        log_exactly(pl_module, split, values)
+        for sink in self.sinks:
+            sink.finish()
+        trainer.strategy.barrier("every rank has written its part")
+        if trainer.is_global_zero:
+            for sink in self.sinks:
+                sink.merge()
+
+    def _all_metrics(self) -> list[Any]:
+        baselines = [metric for metrics in self.baseline_metrics.values() for metric in metrics]
+        return [*self.metrics.values(), self.degenerate_maps, *baselines]
+
+
+def activation_maps(
+    network: Network, cam: ActivationMap, image_B3HW: Tensor, output: ClassifierOutput, label_B: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The ranked classes (B, T), their probabilities (B, T), and raw maps (B, T + 1, h, w), all on the CPU.
+
+    The last map is that of the label.
+    """
+    classes_BT = ranked_classes(output.logits_BC)
+    probability_BT = output.logits_BC.float().softmax(1).gather(1, classes_BT)
+    map_BThw = cam(network, image_B3HW, output, torch.cat([classes_BT, label_B[:, None]], dim=1))
+    return classes_BT.cpu(), probability_BT.cpu(), map_BThw.float().cpu()
+
+
+def localize(
+    box: BoxGenerator,
+    classes_BT: Tensor,
+    probability_BT: Tensor,
+    map_BThw: Tensor,
+    size_B2: Tensor,
+    input_size: tuple[int, int],
+) -> Localization:
+    """Boxes of the maps of `activation_maps`; the label's map gives its first proposal."""
+    label_proposals = box(map_BThw[:, -1:], size_B2, input_size)
+    return Localization(
+        classes_BT=classes_BT,
+        probability_BT=probability_BT,
+        map_BThw=map_BThw[:, :-1],
+        proposals=box(map_BThw[:, :-1], size_B2, input_size),
+        label_map_Bhw=map_BThw[:, -1],
+        label_box_B4=label_proposals.boxes_BP4[:, 0],
+        label_degenerate_B=label_proposals.degenerate_BP[:, 0],
+    )
+
+
+def _with_boxes(localization: Localization, box_B4: Tensor) -> Localization:
+    """The same classes, with one and the same box for each of them."""
+    num_classes = localization.classes_BT.shape[1]
+    proposals = localization.proposals._replace(
+        boxes_BP4=box_B4[:, None].expand(-1, num_classes, 4), rank_P=tuple(range(num_classes))
+    )
+    return localization._replace(proposals=proposals, label_box_B4=box_B4)
+
+
+def _fresh(metric: LocalizationMetric) -> Any:
+    return metric.clone()  # type: ignore[attr-defined]

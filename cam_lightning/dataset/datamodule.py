@@ -1,0 +1,179 @@
+"""The LightningDataModule that every dataset shares; a dataset's own file gives it two splits and the names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from cam_lightning.contracts import Batch
+from cam_lightning.dataset.examples import Examples, collate
+from cam_lightning.dataset.sampler import EvaluationBatches, TrainBatches
+from cam_lightning.dataset.split import ImageSplit, Subset, first_per_class, hold_out, keep_classes
+from cam_lightning.dataset.transform import Augmentation
+
+log = logging.getLogger(__name__)
+
+
+class LocalizationDataModule(LightningDataModule):
+    """Batches for training, and for evaluation of every image exactly once.
+
+    Fit validates on `val_fraction` of the training images, held out with `seed`; `test` is never seen
+    before the end. Training may see smaller images (`train_size`) than evaluation (`image_size`): it is
+    cheaper by the area, and a pooled network takes any size. `classes` (names, or a number: the first so many) restricts every split;
+    `images_per_class` shortens training alone, so that errors stay comparable. `batch_size` is per process.
+
+    Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
+    """
+
+    def __init__(
+        self,
+        image_size: int | Sequence[int] = 224,
+        train_size: int | Sequence[int] | None = None,
+        batch_size: int = 32,
+        augmentation: Augmentation | None = None,
+        val_fraction: float = 0.1,
+        classes: int | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+        class_index: Any = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = _height_and_width(image_size)
+        self.train_size = self.input_size if train_size is None else _height_and_width(train_size)
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.val_fraction = val_fraction
+        self.classes = classes
+        self.images_per_class = images_per_class
+        self.num_workers = num_workers
+        self.seed = seed
+        self.class_index = class_index
+        self.class_names: list[str] = []
+        """The names that results and `classes` use; WordNet ids where the dataset has them."""
+        self.examples: dict[str, Examples] = {}
+
+    @abstractmethod
+    def read_splits(self) -> tuple[list[str], ImageSplit, ImageSplit]:
+        """The names of all classes, the training split and the test split."""
+
+    def display_name(self, class_name: str) -> str:
+        """A class's name for people; the class's own where nothing better is known."""
+        return class_name
+
+    @property
+    def num_classes(self) -> int:
+        self.setup()
+        return len(self.class_names)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the splits once; later calls do nothing."""
+        if self.examples:
+            return
+        names, train, test = self.read_splits()
+        if self.classes is not None:
+            kept = _chosen(self.classes, names)
+            names, train, test = [names[i] for i in kept], keep_classes(train, kept), keep_classes(test, kept)
+        train, held_out = hold_out(train, self.val_fraction, self.seed)
+        if self.images_per_class is not None:
+            train = first_per_class(train, self.images_per_class)
+        for split_name, split in (("training", train), ("test", test)):
+            _require_every_class(split, split_name, names)
+        self.class_names = names
+        self.examples = {
+            "train": Examples(train, self.train_size, self.augmentation, self.seed),
+            "val": Examples(held_out, self.input_size),
+            "test": Examples(test, self.input_size),
+        }
+        counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
+        log.info("data: %d classes; images: %s", len(names), counts)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        rank, world_size = self._rank_and_world_size()
+        examples = self.examples["train"]
+        return self._loader(
+            examples, TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size)
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        examples = self.examples[split]
+        return self._loader(
+            examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size())
+        )
+
+    def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Batch]:
+        num_workers = self._num_workers()
+        return DataLoader(
+            examples,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_one_thread if num_workers else None,
+        )
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _num_workers(self) -> int:
+        """As asked; else none where the network runs on the same CPU, and a share of the cores where it does not."""
+        if self.num_workers is not None:
+            return self.num_workers
+        if not torch.cuda.is_available():
+            return 0
+        local_processes = self.trainer.num_devices if self.trainer is not None else 1
+        return max(1, min(8, len(os.sched_getaffinity(0)) // local_processes))
+
+
+def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def _chosen(classes: int | Sequence[str], names: list[str]) -> list[int]:
+    """Positions of the wanted classes in the dataset's own order."""
+    if isinstance(classes, int):
+        if not 1 <= classes <= len(names):
+            raise ValueError(f"dataset.classes={classes}, but the dataset has {len(names)} classes")
+        return list(range(classes))
+    unknown = [name for name in classes if name not in names]
+    if unknown:
+        raise ValueError(
+            f"dataset.classes names {', '.join(map(repr, unknown))}, not a class of the dataset. "
+            f"Its {len(names)} classes: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
+        )
+    return sorted({names.index(name) for name in classes})
+
+
+def _require_every_class(split: ImageSplit | Subset, split_name: str, names: list[str]) -> None:
+    counts = np.bincount(split.label_N, minlength=len(names))
+    empty = [names[i] for i in np.flatnonzero(counts == 0)]
+    if empty:
+        raise ValueError(
+            f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: {', '.join(empty[:10])}. "
+            "Add images, or choose classes with dataset.classes."
+        )
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are parallel to one another; threads of OpenCV and torch inside them only fight (pytorch #45198)."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

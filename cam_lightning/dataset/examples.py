@@ -1,0 +1,82 @@
+"""Examples of one split, ready to be batched: pixels at the input size, and the ground truth in the original's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cam_lightning.contracts import Batch, GroundTruth
+from cam_lightning.dataset.sampler import Key
+from cam_lightning.dataset.split import ImageSplit
+from cam_lightning.dataset.transform import Augmentation, show
+
+
+class Example(NamedTuple):
+    """One image of a batch."""
+
+    image_3HW: Tensor
+    label: int
+    boxes_N4: np.ndarray
+    size: tuple[int, int]
+    index: int
+
+
+class Examples(Dataset[Example]):
+    """A split seen through a transform; an `ImageSource` for the sinks of evaluation.
+
+    The augmentation of an image is drawn from a generator seeded by (seed, epoch, index), so it is the same
+    in any worker, on any rank, and after resuming.
+    """
+
+    def __init__(
+        self,
+        split: ImageSplit,
+        size: tuple[int, int],
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.split = split
+        self.ids = split.ids
+        self.size = size
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def original(self, index: int) -> np.ndarray:
+        """uint8 RGB (H, W, 3), frame `original`."""
+        return self.split.read(index).image_HW3
+
+    def __getitem__(self, key: Key) -> Example:
+        epoch, index = key
+        image_HW3, boxes_N4 = self.split.read(index)
+        height, width = image_HW3.shape[:2]
+        view = None
+        if self.augmentation is not None:
+            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
+            view = self.augmentation(height, width, random)
+        label = int(self.split.label_N[index])
+        return Example(show(image_HW3, view, self.size), label, boxes_N4, (height, width), index)
+
+
+def collate(examples: list[Example]) -> Batch:
+    """Stacks examples; boxes are padded with zero rows to the largest number in the batch."""
+    num_boxes = [len(example.boxes_N4) for example in examples]
+    boxes_BN4 = torch.zeros(len(examples), max(num_boxes), 4)
+    for row, example in enumerate(examples):
+        boxes_BN4[row, : num_boxes[row]] = torch.from_numpy(example.boxes_N4)
+    return Batch(
+        image_B3HW=torch.stack([example.image_3HW for example in examples]),
+        truth=GroundTruth(
+            label_B=torch.tensor([example.label for example in examples]),
+            boxes_BN4=boxes_BN4,
+            num_boxes_B=torch.tensor(num_boxes),
+            size_B2=torch.tensor([example.size for example in examples]),
+        ),
+        index_B=torch.tensor([example.index for example in examples]),
+    )

@@ -1,0 +1,94 @@
+"""From an image file's pixels to the network's input: uint8 in, uint8 out; the method normalises on the device.
+
+A transform is a rectangle of the original image, its resizing to the input size, and a mirror or not. One
+rectangle and one resizing replace "resize, then crop": the pixels that are cropped away are never made.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as vision
+
+
+class View(NamedTuple):
+    """Which part of an image of the original frame is shown, and whether it is mirrored."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    mirrored: bool
+
+
+class Augmentation(Protocol):
+    """Chooses the view of one image for one epoch."""
+
+    def __call__(self, height: int, width: int, random: np.random.Generator) -> View: ...
+
+
+class RandomCrop:
+    """The paper's: squash to `resize`², crop `crop`² anywhere, mirror half of the images."""
+
+    def __init__(self, resize: int = 256, crop: int = 224) -> None:
+        if crop > resize:
+            raise ValueError(f"a crop of {crop} does not fit into an image resized to {resize}")
+        self.resize = resize
+        self.crop = crop
+
+    def __call__(self, height: int, width: int, random: np.random.Generator) -> View:
+        left, top = random.integers(0, self.resize - self.crop + 1, size=2)
+        scale_x, scale_y = width / self.resize, height / self.resize
+        return View(
+            left * scale_x,
+            top * scale_y,
+            (left + self.crop) * scale_x,
+            (top + self.crop) * scale_y,
+            mirrored=bool(random.random() < 0.5),
+        )
+
+
+class RandomResizedCrop:
+    """A rectangle of random area and aspect ratio, mirrored half of the time, as in the Inception papers."""
+
+    def __init__(
+        self, area: tuple[float, float] = (0.35, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    ) -> None:
+        self.area = area
+        self.ratio = ratio
+
+    def __call__(self, height: int, width: int, random: np.random.Generator) -> View:
+        area = random.uniform(*self.area)
+        ratio = math.exp(random.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+        # Shares of the image's sides, so that the same rectangles are drawn for every image size.
+        share_x, share_y = min(1.0, math.sqrt(area * ratio)), min(1.0, math.sqrt(area / ratio))
+        left, top = random.random(2) * (1 - np.array([share_x, share_y]))
+        return View(
+            left * width,
+            top * height,
+            (left + share_x) * width,
+            (top + share_y) * height,
+            mirrored=bool(random.random() < 0.5),
+        )
+
+
+def show(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Tensor:
+    """The view of an image at the input size: uint8 (3, H, W), bilinear with antialiasing.
+
+    `view=None` is the whole image, squashed: evaluation's transform, as in the paper and the WSOL
+    benchmark. Rectangles are rounded to whole pixels of the original.
+    """
+    image_3HW = torch.from_numpy(image_HW3).permute(2, 0, 1)
+    if view is not None:
+        _, height, width = image_3HW.shape
+        x0, y0 = min(round(view.x0), width - 1), min(round(view.y0), height - 1)
+        x1, y1 = max(round(view.x1), x0 + 1), max(round(view.y1), y0 + 1)
+        image_3HW = image_3HW[:, y0:y1, x0:x1]
+    image_3HW = vision.resize(image_3HW, list(size), antialias=True)
+    if view is not None and view.mirrored:
+        image_3HW = image_3HW.flip(-1)
+    return image_3HW.contiguous()

@@ -1,0 +1,324 @@
+"""The box of a map's largest connected component at one threshold, straight from the map's own resolution.
+
+The order of post-processing is the house's: upsample → rectify or not → normalise → keep pixels strictly
+above the threshold → label 8-connected components → box of the largest. The last pixel row is all that is
+ever held of the upsampled map: a row is cheaper to compute twice than to write out and read back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import float32, int32, njit, uint64
+
+NORMALISATIONS = ("max", "minmax", "none")
+UPSAMPLINGS = ("bilinear", "nearest", "bicubic")
+_MAX, _MINMAX, _NONE = range(3)
+
+_PLACES = np.uint64(0x0001020304050607)
+_LARGEST_USABLE = np.float32(1e38)
+"""Values beyond it count as not finite: sums of two weighted values could overflow."""
+
+# No `fastmath`: a fused multiply-add would make boxes depend on the processor.
+_kernel = njit(nogil=True, cache=True, error_model="numpy")
+
+
+def largest_component_boxes(
+    map_Mhw: np.ndarray,
+    size_M2: np.ndarray,
+    threshold: float,
+    normalise: str = "max",
+    rectify: bool = False,
+    upsample: str = "bilinear",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (M, 4) of each map's largest 8-connected component, and which maps name no region (M,), bool.
+
+    `map_Mhw` are raw maps, `size_M2` the height and width in pixels that each is upsampled to
+    (`align_corners=False`, as `torch.nn.functional.interpolate` to float32 rounding; a map of that size
+    already is left as it is). Boxes are float32 xyxy, half-open, in those pixels.
+
+    `rectify` sets negative values to 0. A pixel v belongs to the region if v > level, where the level is
+    computed in float64 and rounded to float32:
+
+        max      threshold · max                       v / max             > threshold
+        minmax   min + threshold · (max - min)         (v - min)/(max-min) > threshold
+        none     threshold                             v                   > threshold
+
+    with max and min over the upsampled, rectified map. Largest is by pixel count; of equally large
+    components the one that comes first in raster order wins. A map with a value that is not finite, a
+    constant map, a map that is nowhere positive under `max`, or one with nothing above the level names no
+    region: its box is the whole image, and it is marked. Releases the interpreter's lock, so it can run
+    beside a network's forward.
+
+    Zhou et al. 2016, section 3.2. Raises ValueError for shapes, sizes or options other than these.
+    """
+    map_Mhw = np.ascontiguousarray(map_Mhw, dtype=np.float32)
+    size_M2 = np.ascontiguousarray(size_M2, dtype=np.int64)
+    if map_Mhw.ndim != 3 or 0 in map_Mhw.shape[1:] or size_M2.shape != (len(map_Mhw), 2):
+        raise ValueError(
+            "maps must be (M, h, w), neither h nor w zero, with sizes (M, 2); "
+            f"got {map_Mhw.shape} and {size_M2.shape}"
+        )
+    if (size_M2 < 1).any():
+        raise ValueError(f"an image has at least one pixel; got height and width {size_M2.min(0).tolist()}")
+    if normalise not in NORMALISATIONS:
+        raise ValueError(f"normalise must be one of {', '.join(NORMALISATIONS)}; got {normalise!r}")
+    if upsample not in UPSAMPLINGS:
+        raise ValueError(f"upsample must be one of {', '.join(UPSAMPLINGS)}; got {upsample!r}")
+    if normalise != "none" and not 0 <= threshold < 1:
+        raise ValueError(f"a share of the normalised map's range lies in [0, 1); got threshold {threshold}")
+
+    boxes_M4 = np.empty((len(map_Mhw), 4), np.float32)
+    degenerate_M = np.empty(len(map_Mhw), np.bool_)
+    rule = float(threshold), NORMALISATIONS.index(normalise), bool(rectify)
+    if upsample == "bilinear":
+        _largest_component_boxes(map_Mhw, size_M2, *rule, boxes_M4, degenerate_M)
+        return boxes_M4, degenerate_M
+    for m, (map_hw, size) in enumerate(zip(map_Mhw, size_M2.tolist(), strict=True)):
+        map_HW = torch.nn.functional.interpolate(torch.from_numpy(map_hw)[None, None], size, mode=upsample)
+        one = slice(m, m + 1)
+        _largest_component_boxes(map_HW[0].numpy(), size_M2[one], *rule, boxes_M4[one], degenerate_M[one])
+    return boxes_M4, degenerate_M
+
+
+@_kernel
+def _largest_component_boxes(
+    map_Mhw: np.ndarray,
+    size_M2: np.ndarray,
+    threshold: float,
+    normalise: int,
+    rectify: bool,
+    boxes_M4: np.ndarray,
+    degenerate_M: np.ndarray,
+) -> None:
+    """Fills boxes and marks; one set of buffers, as large as the largest image needs, serves all maps."""
+    M, h, _ = map_Mhw.shape
+    max_H, max_W, max_labels = 1, 1, 1
+    for m in range(M):
+        H, W = size_M2[m]
+        max_H, max_W = max(max_H, H), max(max_W, W)
+        # A label's first pixel has background to its left and in the three pixels above, so labels stand at
+        # least two rows or two columns apart.
+        max_labels = max(max_labels, (H // 2 + 1) * (W // 2 + 1))
+    y_cell, y_weight = np.empty((2, max_H), np.int64), np.empty((2, max_H), np.float32)
+    x_cell, x_weight = np.empty((2, max_W), np.int64), np.empty((2, max_W), np.float32)
+    wide_hW = np.empty((h, max_W), np.float32)
+    row_range = np.empty((max_H, 2), np.float32)
+    row_range_bits = row_range.view(np.int32)
+    row = np.empty(max_W + 2, np.float32)
+    row_bits = row.view(np.int32)
+    changes = np.empty((max_W // 8 + 1) * 8, np.uint8)
+    eights = changes.view(np.uint64)
+    runs = np.empty((2, max_W // 2 + 1, 3), np.int32)
+    parent = np.empty(max_labels, np.int32)
+    stats = np.empty((max_labels, 5), np.int32)
+
+    floor = float32(0) if rectify else float32(-np.inf)
+    for m in range(M):
+        map_hw = map_Mhw[m]
+        H, W = size_M2[m]
+        boxes_M4[m, 0], boxes_M4[m, 1], boxes_M4[m, 2], boxes_M4[m, 3] = 0, 0, W, H
+        degenerate_M[m] = True
+        if not _is_usable(map_hw):
+            continue
+
+        _cells_and_weights(h, H, y_cell, y_weight)
+        _cells_and_weights(map_hw.shape[1], W, x_cell, x_weight)
+        _widen(map_hw, W, x_cell, x_weight, wide_hW)
+        low, high = float32(np.inf), float32(-np.inf)
+        for y in range(H):
+            _blend_row(wide_hW, W, y, y_cell, y_weight, floor, row)
+            _range_of_row(row_bits, W, row_range_bits[y])
+            low, high = min(low, row_range[y, 0]), max(high, row_range[y, 1])
+        if low == high or (normalise == _MAX and high <= 0):
+            continue
+        if normalise == _MAX:
+            level = float32(threshold * np.float64(high))
+        elif normalise == _MINMAX:
+            level = float32(np.float64(low) + threshold * (np.float64(high) - np.float64(low)))
+        else:
+            level = float32(threshold)
+
+        row[0] = row[W + 1] = -np.inf
+        changes[W + 1 :] = 0
+        num_labels, num_above = 0, 0
+        for y in range(H):
+            here, above = runs[y % 2], runs[1 - y % 2]
+            num_here = 0
+            if row_range[y, 1] > level:
+                _blend_row(wide_hW, W, y, y_cell, y_weight, floor, row)
+                num_here = _find_runs(row, W, level, changes, eights, here)
+                num_labels = _label_runs(here, num_here, above, num_above, y, parent, stats, num_labels)
+            num_above = num_here
+        if num_labels > 0:
+            degenerate_M[m] = False
+            _largest(parent, stats, num_labels, boxes_M4[m])
+
+
+@_kernel
+def _is_usable(map_hw: np.ndarray) -> bool:
+    """Whether every value is finite and not all are the same.
+
+    Constant maps are found before upsampling, where rounding would make them differ in the last bit.
+    """
+    first = map_hw[0, 0]
+    varies = False
+    for value in map_hw.flat:
+        if not abs(value) <= _LARGEST_USABLE:  # also true of NaN
+            return False
+        varies |= value != first
+    return varies
+
+
+@_kernel
+def _cells_and_weights(num_cells: int, num_pixels: int, cell: np.ndarray, weight: np.ndarray) -> None:
+    """The two map cells that each pixel lies between, and their float32 weights (`align_corners=False`)."""
+    scale = float32(num_cells) / float32(num_pixels)
+    for i in range(num_pixels):
+        position = max(scale * (float32(i) + float32(0.5)) - float32(0.5), float32(0))
+        first = min(int(position), num_cells - 1)
+        fraction = min(position - float32(first), float32(1))
+        cell[0, i], cell[1, i] = first, min(first + 1, num_cells - 1)
+        weight[0, i], weight[1, i] = float32(1) - fraction, fraction
+
+
+@_kernel
+def _widen(map_hw: np.ndarray, W: int, cell: np.ndarray, weight: np.ndarray, wide_hW: np.ndarray) -> None:
+    """Upsamples along the rows: the gathers happen once per map cell row, not once per pixel row."""
+    for i in range(map_hw.shape[0]):
+        for x in range(W):
+            wide_hW[i, x] = weight[0, x] * map_hw[i, cell[0, x]] + weight[1, x] * map_hw[i, cell[1, x]]
+
+
+@_kernel
+def _blend_row(
+    wide_hW: np.ndarray,
+    W: int,
+    y: int,
+    cell: np.ndarray,
+    weight: np.ndarray,
+    floor: np.float32,
+    row: np.ndarray,
+) -> None:
+    """Writes pixel row y into row[1 : W + 1]."""
+    upper, lower, out = wide_hW[cell[0, y]], wide_hW[cell[1, y]], row[1:]
+    upper_weight, lower_weight = weight[0, y], weight[1, y]
+    for x in range(W):
+        out[x] = max(upper_weight * upper[x] + lower_weight * lower[x], floor)
+
+
+@_kernel
+def _range_of_row(row_bits: np.ndarray, W: int, range_bits: np.ndarray) -> None:
+    """Writes the smallest and the largest value of row[1 : W + 1], all given as the bits of float32."""
+    low, high = int32(2**31 - 1), int32(-(2**31))
+    for x in range(1, W + 1):
+        key = _order_key(row_bits[x])
+        low, high = min(low, key), max(high, key)
+    range_bits[0], range_bits[1] = _order_key(low), _order_key(high)
+
+
+@_kernel
+def _order_key(bits: np.int32) -> np.int32:
+    """An int32 that orders as the float32 of these bits does, and back: it is its own inverse.
+
+    The compiler vectorises the maximum of integers, and that of floats, because of NaN, it does not.
+    """
+    return int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+
+
+@_kernel
+def _find_runs(
+    row: np.ndarray, W: int, level: np.float32, changes: np.ndarray, eights: np.ndarray, runs: np.ndarray
+) -> int:
+    """Writes (start, end) of the row's runs above the level, half-open, and returns their number.
+
+    Marks where the row enters or leaves the region, a loop without branches that the compiler vectorises,
+    then looks for the few marks eight at a time: `eights` are the bytes `changes` as 64-bit words
+    (little-endian). row[0] and row[W + 1] are minus infinity.
+    """
+    for x in range(W + 1):
+        changes[x] = (row[x] > level) != (row[x + 1] > level)
+    num_changes = 0
+    for word in range(W // 8 + 1):
+        marks = eights[word]
+        while marks != 0:
+            lowest = marks & (~marks + uint64(1))
+            # lowest is 256 to the power of the byte's place; the product's top byte is that place.
+            runs[num_changes >> 1, num_changes & 1] = 8 * word + ((lowest * _PLACES) >> uint64(56))
+            num_changes += 1
+            marks ^= lowest
+    return num_changes >> 1
+
+
+@_kernel
+def _label_runs(
+    here: np.ndarray,
+    num_here: int,
+    above: np.ndarray,
+    num_above: int,
+    y: int,
+    parent: np.ndarray,
+    stats: np.ndarray,
+    num_labels: int,
+) -> int:
+    """Labels row y's runs by the runs above that they touch, joins those, and returns the number of labels.
+
+    `stats` of a root hold pixel count, x0, y0, x1, y1 of what it stands for. A root is the smallest label of
+    its component, which is the one made at the component's first pixel in raster order.
+    """
+    k = 0
+    for i in range(num_here):
+        start, end = here[i, 0], here[i, 1]
+        while k < num_above and above[k, 1] < start:
+            k += 1
+        label = -1
+        j = k
+        while j < num_above and above[j, 0] <= end:
+            other = _root(parent, above[j, 2])
+            label = other if label < 0 else _join(parent, stats, label, other)
+            j += 1
+        if label < 0:
+            label = num_labels
+            num_labels += 1
+            parent[label] = label
+            stats[label, 0], stats[label, 1], stats[label, 2] = 0, start, y
+            stats[label, 3], stats[label, 4] = end, y + 1
+        stats[label, 0] += end - start
+        stats[label, 1] = min(stats[label, 1], start)
+        stats[label, 3] = max(stats[label, 3], end)
+        stats[label, 4] = y + 1
+        here[i, 2] = label
+    return num_labels
+
+
+@_kernel
+def _root(parent: np.ndarray, label: int) -> int:
+    while parent[label] != label:
+        parent[label] = parent[parent[label]]
+        label = parent[label]
+    return label
+
+
+@_kernel
+def _join(parent: np.ndarray, stats: np.ndarray, a: int, b: int) -> int:
+    """Joins two components, given by their roots, and returns the root of both."""
+    if a == b:
+        return a
+    kept, gone = min(a, b), max(a, b)
+    parent[gone] = kept
+    stats[kept, 0] += stats[gone, 0]
+    for side in (1, 2):
+        stats[kept, side] = min(stats[kept, side], stats[gone, side])
+    for side in (3, 4):
+        stats[kept, side] = max(stats[kept, side], stats[gone, side])
+    return kept
+
+
+@_kernel
+def _largest(parent: np.ndarray, stats: np.ndarray, num_labels: int, box_4: np.ndarray) -> None:
+    best = 0
+    for label in range(num_labels):
+        if parent[label] == label and stats[label, 0] > stats[best, 0]:
+            best = label
+    for side in range(4):
+        box_4[side] = stats[best, 1 + side]

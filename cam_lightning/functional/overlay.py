@@ -1,0 +1,139 @@
+"""Pictures of a localization: the heat map over the image, boxes burnt in, and a caption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+COLOUR_MAPS = {
+    "inferno": cv2.COLORMAP_INFERNO,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "turbo": cv2.COLORMAP_TURBO,
+    "jet": cv2.COLORMAP_JET,
+}
+"""`jet` is the paper's; the first three grow evenly brighter or more saturated with the value."""
+
+TRUTH_COLOUR = (255, 255, 255)
+PREDICTION_COLOUR = (0, 229, 255)
+_INK, _PAPER, _MUTED = (238, 238, 238), (24, 24, 27), (161, 161, 170)
+_HALO = (0, 0, 0)
+
+
+class Caption(NamedTuple):
+    """What stands below a picture: the first line in full ink, the second muted."""
+
+    headline: str
+    detail: str
+
+
+def heat_map(image_HW3: np.ndarray, map_hw: np.ndarray, colour_map: str = "inferno") -> np.ndarray:
+    """The map over the image: uint8 RGB (H, W, 3).
+
+    The map is upsampled bilinearly, negative values count as 0, and the maximum is the brightest colour.
+    Opacity grows with the value, so that where the map is low the image shows; `jet` is laid on evenly, as
+    in the paper's figures. A map that is nowhere positive leaves the image as it is.
+    """
+    if colour_map not in COLOUR_MAPS:
+        raise ValueError(f"colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
+    height, width = image_HW3.shape[:2]
+    value_HW = cv2.resize(
+        np.nan_to_num(map_hw.astype(np.float32)), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    value_HW = np.clip(value_HW, 0, None)
+    if value_HW.max() <= 0:
+        return image_HW3.copy()
+    value_HW /= value_HW.max()
+    colour_HW3 = cv2.applyColorMap(np.round(value_HW * 255).astype(np.uint8), COLOUR_MAPS[colour_map])[
+        ..., ::-1
+    ]
+    opacity_HW1 = np.full_like(value_HW, 0.5) if colour_map == "jet" else 0.75 * np.sqrt(value_HW)
+    opacity_HW1 = opacity_HW1[..., None]
+    return np.round(image_HW3 * (1 - opacity_HW1) + colour_HW3 * opacity_HW1).astype(np.uint8)
+
+
+def draw_boxes(image_HW3: np.ndarray, boxes_N4: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Outlines of half-open boxes in the image's own pixels, with a dark halo that keeps them visible anywhere."""
+    picture = Image.fromarray(image_HW3)
+    draw = ImageDraw.Draw(picture)
+    width = max(2, round(min(image_HW3.shape[:2]) / 120))
+    for x0, y0, x1, y1 in np.round(boxes_N4).astype(int).tolist():
+        # PIL's corners are inclusive.
+        corners = (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
+        draw.rectangle(corners, outline=_HALO, width=width + 2)
+        draw.rectangle((corners[0] + 1, corners[1] + 1, *_shrunk(corners)), outline=colour, width=width)
+    return np.asarray(picture)
+
+
+def localization_picture(
+    image_HW3: np.ndarray,
+    map_hw: np.ndarray,
+    predicted_N4: np.ndarray,
+    truth_N4: np.ndarray,
+    caption: Caption,
+    colour_map: str = "inferno",
+) -> np.ndarray:
+    """The image with its true boxes (white) beside the heat map with true and predicted boxes (cyan), and a caption.
+
+    Boxes are in the image's pixels. Small images are enlarged and large ones reduced, in proportion, so that
+    outlines and text stay legible; uint8 RGB.
+    """
+    height, width = image_HW3.shape[:2]
+    scale = min(max(1.0, 240 / min(height, width)), 480 / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    large_HW3 = cv2.resize(image_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    factor_4 = np.array([size[0] / width, size[1] / height] * 2)
+    left = draw_boxes(large_HW3, truth_N4 * factor_4, TRUTH_COLOUR)
+    right = draw_boxes(heat_map(large_HW3, map_hw, colour_map), truth_N4 * factor_4, TRUTH_COLOUR)
+    right = draw_boxes(right, predicted_N4 * factor_4, PREDICTION_COLOUR)
+    gap = np.full((size[1], 4, 3), _PAPER, np.uint8)
+    pictures = np.concatenate([left, gap, right], axis=1)
+    return np.concatenate([pictures, _caption_strip(caption, pictures.shape[1])], axis=0)
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 4, margin: int = 12) -> np.ndarray:
+    """Pictures of any sizes in a grid, each reduced to its cell in proportion; uint8 RGB."""
+    if not pictures:
+        raise ValueError("a contact sheet needs at least one picture")
+    cell_width = max(picture.shape[1] for picture in pictures)
+    cell_height = max(picture.shape[0] for picture in pictures)
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    sheet = np.full(
+        (rows * (cell_height + margin) + margin, columns * (cell_width + margin) + margin, 3),
+        _PAPER,
+        np.uint8,
+    )
+    for position, picture in enumerate(pictures):
+        row, column = divmod(position, columns)
+        height, width = picture.shape[:2]
+        top = margin + row * (cell_height + margin)
+        left = margin + column * (cell_width + margin) + (cell_width - width) // 2
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def _caption_strip(caption: Caption, width: int) -> np.ndarray:
+    strip = Image.new("RGB", (width, 46), _PAPER)
+    draw = ImageDraw.Draw(strip)
+    for text, top, size, ink in ((caption.headline, 5, 15, _INK), (caption.detail, 25, 13, _MUTED)):
+        font = ImageFont.load_default(size=size)
+        draw.text((6, top), _fitting(text, font, width - 12), fill=ink, font=font)
+    return np.asarray(strip)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _shrunk(corners: tuple[int, int, int, int]) -> tuple[int, int]:
+    x0, y0, x1, y1 = corners
+    return max(x0 + 1, x1 - 1), max(y0 + 1, y1 - 1)

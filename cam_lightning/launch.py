@@ -1,0 +1,168 @@
+"""What all entry points share: composing the configuration, the run's directory, and errors that help.
+
+Only light imports here: `--help` and `--cfg job` answer before torch is ever loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cam_lightning.run import RunDirectory
+
+log = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parent
+# An installed wheel carries the configuration inside the package; a checkout has it beside.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+
+USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraException, OmegaConfBaseException)
+"""Errors whose message is meant for the user; the traceback goes to the run's log and status."""
+
+
+def entry_point(name: str) -> Callable[[], None]:
+    """The `main` of `python -m cam_lightning.<name>`: composes `conf/<name>.yaml` and runs `cam_lightning.<name>.run`.
+
+    The run function gets (configuration, run directory). It brings torch, so it is called after composing.
+    """
+    register_resolvers()
+    was_composed = False
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+    def task(config: DictConfig) -> None:
+        nonlocal was_composed
+        was_composed = True
+        run_job(name, config)
+
+    def main() -> None:
+        if any(argument in ("--cfg", "-c") for argument in sys.argv) and "--resolve" not in sys.argv:
+            # What a run would really use, instead of `${…}`.
+            sys.argv.append("--resolve")
+        try:
+            task()
+        except SystemExit as stop:
+            if stop.code and not was_composed:
+                print(suggestion(name, sys.argv[1:]), file=sys.stderr)
+            raise
+
+    return main
+
+
+def run_job(name: str, config: DictConfig) -> None:
+    """Runs one composed job in a directory of its own; ends the process with a code that is not 0 if it fails."""
+    run: RunDirectory | None = None
+    try:
+        run = RunDirectory.create(config.paths.runs, _title(config), config.run_dir)
+        _start_logging(run)
+        OmegaConf.update(config, "run_dir", str(run.path))
+        run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        facts = {"command": shlex.join([sys.executable, "-m", f"cam_lightning.{name}", *sys.argv[1:]])}
+        run.write_status("running", **facts)
+        importlib.import_module(f"cam_lightning.{name}").run(config, run)
+        run.write_status("finished", **facts)
+    except BaseException as error:
+        if run is not None:
+            run.write_status("failed", error, command=shlex.join(sys.argv))
+            log.debug("the run failed", exc_info=error)
+        cause = root_cause(error)
+        if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        print(f"\nerror: {cause}", file=sys.stderr)
+        if run is not None:
+            print(f"The traceback is in {run.path / 'status.json'}", file=sys.stderr)
+        sys.stderr.flush()
+        sys.exit(1)
+    finally:
+        if run is not None and run.is_writer:
+            # The last line, whatever happened: where to look.
+            print(run.path, flush=True)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that a wrapper, such as Hydra's when it instantiates, was raised for."""
+    while isinstance(error, HydraException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def register_resolvers() -> None:
+    """The functions that configurations may call; each answers without importing torch."""
+    OmegaConf.register_new_resolver("auto_accelerator", _auto_accelerator, replace=True)
+    OmegaConf.register_new_resolver(
+        "by_accelerator", lambda accelerator, gpu, cpu: gpu if accelerator == "gpu" else cpu, replace=True
+    )
+    OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
+
+
+def _auto_accelerator(devices: int) -> str:
+    """A GPU if there is one. More than one device always means GPUs: their lack is then an error, not a fallback."""
+    return "gpu" if devices > 1 or _gpu_present() else "cpu"
+
+
+def _gpu_present() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return False
+    return bool(glob("/dev/nvidia[0-9]*"))
+
+
+def _title(config: DictConfig) -> str:
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return "_".join(str(choices.get(group, group)) for group in ("dataset", "backbone"))
+
+
+def _start_logging(run: RunDirectory) -> None:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    if run.is_writer:
+        console = RichHandler(
+            console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S"
+        )
+        file = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        file.setLevel(logging.DEBUG)
+        root.addHandler(console)
+        root.addHandler(file)
+        logging.getLogger("cam_lightning").setLevel(logging.DEBUG)
+        console.setLevel(logging.INFO)
+
+
+def suggestion(name: str, arguments: list[str]) -> str:
+    """After options that fit nowhere: the choices there, and the nearest of them."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    groups = {str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()}
+    chosen = [override for override in overrides if override.partition("=")[0] in groups]
+    lines = []
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose(name, overrides=chosen)
+    except HydraException:
+        # A choice that does not exist: Hydra has listed the others.
+        return ""
+    for key in (override.partition("=")[0].lstrip("+~") for override in overrides if override not in chosen):
+        parent, _, leaf = key.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, DictConfig) and leaf not in node:
+            choices = sorted(str(choice) for choice in node)
+            near = difflib.get_close_matches(leaf, choices, n=1)
+            hint = f" Did you mean {'.'.join(filter(None, (parent, near[0])))}?" if near else ""
+            lines.append(f"There is no {key}; {parent or name} has: {', '.join(choices)}.{hint}")
+    return "\n".join(lines)

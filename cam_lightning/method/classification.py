@@ -1,0 +1,212 @@
+"""Training on image labels alone: the paper's method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from cam_lightning.contracts import Batch, ClassifierOutput
+from cam_lightning.metric.classification_error import ClassificationError
+
+
+def log_exactly(module: LightningModule, split: str, values: dict[str, float]) -> None:
+    """Logs `<split>/<key>` at the end of an epoch, in float64 (Lightning would round numbers to float32).
+
+    For values computed from synced counters, equal on every rank.
+    """
+    module.log_dict(
+        {f"{split}/{key}": torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
+    )
+
+
+class Classification(LightningModule):
+    """Softmax regression on the pooled features, by stochastic gradient descent.
+
+    Biases learn at `bias_rate_factor` times the rate, without weight decay, as in the released training
+    files; layers that no weights were found for learn at `new_layer_rate_factor` times the rate. `optimizer`
+    is called with parameter groups, `schedule` with the optimizer and the number of steps. Evaluation runs
+    in float32 whatever `trainer.precision` is, unless `evaluation_precision="trainer"`.
+
+    Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[[Optimizer, int], LRScheduler] | None,
+        learning_rate: float,
+        weight_decay: float = 5e-4,
+        bias_rate_factor: float = 2.0,
+        new_layer_rate_factor: float = 1.0,
+        channels_last: bool = True,
+        evaluation_precision: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if evaluation_precision not in ("float32", "trainer"):
+            raise ValueError(
+                f"method.evaluation_precision is float32 or trainer; got {evaluation_precision!r}"
+            )
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.bias_rate_factor = bias_rate_factor
+        self.new_layer_rate_factor = new_layer_rate_factor
+        self.evaluation_precision = evaluation_precision
+        self.seed = seed
+        self.description: dict[str, Any] = {}
+        """Plain containers that every checkpoint carries: how to build this network again."""
+        self.train_error, self.val_error, self.test_error = (ClassificationError() for _ in range(3))
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self._unchecked: tuple[Tensor, int, Tensor] | None = None
+
+    # --- input
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Normalises uint8 pixels on the device, with the network's own mean and standard deviation."""
+        mean_3, std_3 = (
+            torch.tensor(value, device=self.device).view(3, 1, 1) * 255
+            for value in (self.network.mean, self.network.std)
+        )
+        image_B3HW = (batch.image_B3HW.float() - mean_3) / std_3
+        return batch._replace(image_B3HW=image_B3HW.contiguous(memory_format=self.memory_format))
+
+    # --- training
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # A step's own randomness (dropout) follows from seed, step and rank, so resuming is an offset.
+        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 4_096 + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        output = self.network(batch.image_B3HW)
+        loss = F.cross_entropy(output.logits_BC, batch.truth.label_B)
+        self._require_finite_loss()
+        self._unchecked = (loss.detach(), self.global_step, batch.index_B)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        self.train_error.update(output.logits_BC, batch.truth.label_B)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self._require_finite_loss()
+        self._log_and_reset("train", self.train_error)
+
+    def _require_finite_loss(self) -> None:
+        """Looks at the loss of the step before: by now it is computed, so reading it stalls no device."""
+        if self._unchecked is None:
+            return
+        (loss, step, index_B), self._unchecked = self._unchecked, None
+        if torch.isfinite(loss):
+            return
+        examples = getattr(getattr(self.trainer, "datamodule", None), "examples", {})
+        ids = [examples["train"].ids[i] if "train" in examples else str(i) for i in index_B.tolist()]
+        raise FloatingPointError(
+            f"the loss is {loss.item()} at step {step}, for the images {', '.join(ids)}. "
+            f"Lower method.learning_rate (now {self.learning_rate:g}), or clip with trainer.gradient_clip_val=1; "
+            "checkpoints written so far are kept."
+        )
+
+    # --- evaluation
+
+    def on_validation_start(self) -> None:
+        self._share_buffers()
+
+    def on_test_start(self) -> None:
+        self._share_buffers()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:
+        return self._evaluate(batch, self.val_error, self.val_loss)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:
+        return self._evaluate(batch, self.test_error, self.test_loss)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_and_reset("val", self.val_error, self.val_loss)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_and_reset("test", self.test_error, self.test_loss)
+
+    def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput:
+        with self._evaluation_precision():
+            output = self.network(batch.image_B3HW)
+        error.update(output.logits_BC, batch.truth.label_B)
+        loss.update(F.cross_entropy(output.logits_BC, batch.truth.label_B, reduction="none"))
+        return output
+
+    @contextmanager
+    def _evaluation_precision(self) -> Iterator[None]:
+        if self.evaluation_precision == "trainer":
+            yield
+            return
+        allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+        try:
+            with torch.autocast(self.device.type, enabled=False):
+                yield
+        finally:
+            torch.backends.cudnn.allow_tf32 = allow_tf32
+
+    def _share_buffers(self) -> None:
+        """Every rank evaluates with rank zero's running statistics: those that the checkpoint holds.
+
+        DistributedDataParallel would copy them at every forward, which hangs where ranks have different
+        numbers of batches; so that is switched off (`trainer` configs) and done here, once.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def _log_and_reset(self, split: str, error: ClassificationError, loss: MeanMetric | None = None) -> None:
+        if not self.trainer.sanity_checking:
+            values: dict[str, float] = {**error.compute(), "num_images": int(error.num_images)}
+            if loss is not None:
+                values["loss"] = float(loss.compute())
+            log_exactly(self, split, values)
+        error.reset()
+        if loss is not None:
+            loss.reset()
+
+    # --- optimization
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self.optimizer(self.parameter_groups())
+        if self.schedule is None:
+            return {"optimizer": optimizer}
+        schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weights and biases, each of kept and of new layers: four groups, empty ones left out."""
+        new_layers = tuple(getattr(self.network, "new_layers", ()))
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                is_new = any(name == layer or name.startswith(f"{layer}.") for layer in new_layers)
+                groups.setdefault((is_new, name.endswith("bias")), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": self.learning_rate
+                * (self.new_layer_rate_factor if is_new else 1.0)
+                * (self.bias_rate_factor if is_bias else 1.0),
+                "weight_decay": 0.0 if is_bias else self.weight_decay,
+            }
+            for (is_new, is_bias), parameters in groups.items()
+        ]
+
+    # --- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._require_finite_loss()
+        checkpoint["cam_lightning"] = self.description

@@ -1,0 +1,39 @@
+"""Learning-rate schedules, stepped once per iteration; each keeps the ratios between the groups' rates."""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+
+
+def step(optimizer: Optimizer, total_steps: int, every: int = 40_000, factor: float = 0.1) -> LRScheduler:
+    """Multiplies the rate by `factor` every `every` iterations, as in the released training files."""
+    return StepLR(optimizer, step_size=every, gamma=factor)
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    total_steps: int,
+    warm_up: float = 0.3,
+    start_factor: float = 1 / 25,
+    end_factor: float = 1e-4,
+) -> LRScheduler:
+    """Rises from `start_factor` of the rate to the rate within the share `warm_up`, then falls along a cosine.
+
+    The rate ends at `start_factor · end_factor` of the rate; momentum moves the other way (Smith 2018).
+    """
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        # OneCycleLR needs a step on either side of the peak.
+        total_steps=max(2, total_steps),
+        pct_start=warm_up,
+        div_factor=1 / start_factor,
+        final_div_factor=1 / end_factor,
+        cycle_momentum="momentum" in optimizer.defaults,
+    )
+
+
+def constant(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """Leaves the rate as it is."""
+    return StepLR(optimizer, step_size=max(1, total_steps), gamma=1.0)

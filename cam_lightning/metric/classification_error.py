@@ -1,0 +1,29 @@
+"""Top-1 and top-5 classification error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cam_lightning.functional.ranking import rank_of_label, ranked_classes
+from cam_lightning.metric.counter import CounterMetric, error_rate
+
+
+class ClassificationError(CounterMetric):
+    """The share of images whose label is not among the k best classes (k = 1 and 5; all, where C < 5)."""
+
+    def __init__(self) -> None:
+        super().__init__(hits_top1=(), hits_top5=(), num_images=())
+
+    def update(self, logits_BC: Tensor, label_B: Tensor) -> None:
+        """Counts one batch of logits (B, C) and labels (B,)."""
+        rank_B = rank_of_label(ranked_classes(logits_BC.detach()), label_B)
+        self.add("hits_top1", (rank_B < 1).sum())
+        self.add("hits_top5", (rank_B < min(5, logits_BC.shape[1])).sum())
+        self.add("num_images", len(label_B))
+
+    def compute(self) -> dict[str, float]:
+        """`classification_error/top1` and `…/top5`, as fractions of the images counted."""
+        return {
+            "classification_error/top1": error_rate(self.hits_top1, self.num_images),
+            "classification_error/top5": error_rate(self.hits_top5, self.num_images),
+        }

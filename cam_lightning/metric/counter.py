@@ -1,0 +1,41 @@
+"""The one base of the metrics: named integer counters that add up over batches, workers and ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class CounterMetric(Metric):
+    """Holds sum-reduced int64 counters and nothing else.
+
+    Sums of integers do not depend on their order, so every split of the data over batches and ranks
+    gives the same bits; and no state grows with the data, so ranks can hold different numbers of images.
+    """
+
+    # `forward` would otherwise call `update` twice per batch (torchmetrics #3079).
+    full_state_update = False
+
+    def __init__(self, **counters: tuple[int, ...]) -> None:
+        super().__init__()
+        for name, shape in counters.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def add(self, name: str, count: Tensor | int) -> None:
+        """Adds to a counter, on whatever device the counter lives."""
+        counter = getattr(self, name)
+        setattr(self, name, counter + torch.as_tensor(count, dtype=torch.int64).to(counter.device))
+
+    def set_dtype(self, dst_type: Any) -> CounterMetric:
+        """Counters stay integers, whatever precision the network is cast to."""
+        return self
+
+
+def error_rate(hits: Tensor, total: Tensor) -> float:
+    """1 - hits/total in float64; raises where nothing was counted, since 0 of 0 is no result."""
+    if int(total) == 0:
+        raise ValueError("no image was counted, so there is no error rate")
+    return (int(total) - int(hits)) / int(total)

@@ -1,0 +1,28 @@
+"""How many maps named no region, so that the whole image stood in for their box."""
+
+from __future__ import annotations
+
+from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.metric.counter import CounterMetric
+
+
+class DegenerateMaps(CounterMetric):
+    """Counts maps that are constant, not finite, or nowhere positive where the rule needs it.
+
+    Both the maps of the ranked classes and those of the labels count.
+    """
+
+    needs_maps = True
+
+    def __init__(self) -> None:
+        super().__init__(num_maps=())
+
+    def update(self, localization: Localization, truth: GroundTruth) -> None:
+        """Counts one batch."""
+        self.add(
+            "num_maps", localization.proposals.degenerate_BP.sum() + localization.label_degenerate_B.sum()
+        )
+
+    def compute(self) -> dict[str, float]:
+        """`num_degenerate_maps`."""
+        return {"num_degenerate_maps": int(self.num_maps)}

@@ -1,0 +1,92 @@
+"""One run's directory: made so that no two runs can share it, and never left in doubt about how the run ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+RUN_DIR_VARIABLE = "CAM_LIGHTNING_RUN_DIR"
+"""How rank zero tells the processes that it starts where the run lives."""
+
+
+class RunDirectory:
+    """The files of one run. Rank zero alone writes them; other ranks hold the same object and write nothing."""
+
+    def __init__(self, path: Path, is_writer: bool = True) -> None:
+        self.path = path
+        self.is_writer = is_writer
+
+    @classmethod
+    def create(cls, root: str | Path, name: str, wanted: str | Path | None = None) -> RunDirectory:
+        """A fresh directory below `root`, or `wanted`, which must be empty or absent (FileExistsError).
+
+        In a process that another rank started, that rank's directory.
+        """
+        inherited = os.environ.get(RUN_DIR_VARIABLE)
+        if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
+            return cls(Path(inherited), is_writer=False)
+        if wanted is not None:
+            path = Path(wanted).expanduser().absolute()
+            if path.is_file() or (path.is_dir() and any(path.iterdir())):
+                raise FileExistsError(
+                    f"run_dir={path} is already in use. Give another, or leave run_dir out: every run then gets its own."
+                )
+            path.mkdir(parents=True, exist_ok=True)
+            # Two runs told to use the same folder in the same instant: the second cannot make this file.
+            (path / "status.json").touch(exist_ok=False)
+        else:
+            path = _make_unique(Path(root).expanduser().absolute(), name)
+        os.environ[RUN_DIR_VARIABLE] = str(path)
+        return cls(path)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes one file whole or not at all."""
+        if not self.is_writer:
+            return
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, target)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Writes one JSON file whole or not at all."""
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def files(self) -> dict[str, str]:
+        """What the run has written for people, by name."""
+        names = {
+            "results": "results.json",
+            "predictions": "predictions.csv",
+            "curves": "metrics.csv",
+            "overlays": "overlays/test.png",
+            "checkpoint": "checkpoints/last.ckpt",
+        }
+        return {name: str(self.path / file) for name, file in names.items() if (self.path / file).exists()}
+
+    def write_status(self, state: str, error: BaseException | None = None, **facts: Any) -> None:
+        """Records `running`, `finished` or `failed`, with the traceback of what ended the run."""
+        status: dict[str, Any] = {
+            "state": state,
+            "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+        if error is not None:
+            status["error"] = f"{type(error).__name__}: {error}"
+            status["traceback"] = "".join(traceback.format_exception(error))
+        self.write_json("status.json", {**status, **facts})
+
+
+def _make_unique(root: Path, name: str) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    while True:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        path = root / f"{stamp}_{name}_{secrets.token_hex(3)}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path

@@ -1,0 +1,66 @@
+"""`python -m cam_lightning.train`: train on image labels, localize at every validation, test once at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cam_lightning.launch import entry_point
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from cam_lightning.run import RunDirectory
+
+
+def run(config: DictConfig, run: RunDirectory) -> None:
+    """One training run, from its configuration to `results.json`."""
+    from hydra.utils import instantiate
+
+    from cam_lightning.assembly import (
+        build_data,
+        build_method,
+        build_trainer,
+        collect_results,
+        require_every_image,
+    )
+    from cam_lightning.report.table import print_results
+
+    if config.test_checkpoint not in ("last", "best"):
+        raise ValueError(f"test_checkpoint is last or best; got {config.test_checkpoint!r}")
+    _warn_of_slow_rate(config)
+    data = build_data(config)
+    network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
+    method = build_method(config, network, data.class_names)
+    trainer = build_trainer(config, run, network)
+    trainer.fit(method, datamodule=data)
+    best = config.test_checkpoint == "best" and not config.trainer.fast_dev_run
+    trainer.test(method, datamodule=data, ckpt_path="best" if best else None, verbose=False)
+    results = collect_results(
+        trainer,
+        method,
+        config,
+        test_checkpoint=config.test_checkpoint,
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+    )
+    require_every_image(results, "test", data, config)
+    if run.is_writer:
+        run.write_json("results.json", results)
+        print_results(results, "test", run.files())
+
+
+def _warn_of_slow_rate(config: DictConfig) -> None:
+    import logging
+
+    if config.backbone.get("weights") == "none" and config.method.learning_rate <= 1e-3:
+        logging.getLogger(__name__).warning(
+            "method.learning_rate=%g is the paper's rate for fine-tuning, and backbone.weights=none starts from "
+            "random weights: expect it to learn very slowly. Give backbone.weights, or a rate near 0.05.",
+            config.method.learning_rate,
+        )
+
+
+main = entry_point("train")
+
+if __name__ == "__main__":
+    main()

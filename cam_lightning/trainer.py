@@ -1,0 +1,47 @@
+"""The Lightning Trainer: what was asked for, or an error; never something else in silence."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+
+def build_trainer(
+    accelerator: str,
+    devices: int,
+    precision: str,
+    num_nodes: int = 1,
+    timeout_minutes: float = 30,
+    **options: Any,
+) -> Trainer:
+    """A Trainer on `devices` GPUs, or CPU processes, of each of `num_nodes` nodes; `options` go to Lightning.
+
+    Several processes share gradients by DistributedDataParallel. Its copying of buffers at every forward is
+    off (the method shares them once before evaluating), and data are split by our own samplers. Raises
+    ValueError when more GPUs are asked for than exist.
+    """
+    if accelerator == "gpu" and torch.cuda.device_count() < devices:
+        raise ValueError(
+            f"trainer.devices={devices} asks for {devices} GPU(s), and torch sees {torch.cuda.device_count()}. "
+            "Ask for fewer, or for CPU processes with trainer=cpu."
+        )
+    strategy: Any = "auto"
+    if devices * num_nodes > 1:
+        strategy = DDPStrategy(broadcast_buffers=False, timeout=timedelta(minutes=timeout_minutes))
+        if accelerator == "cpu":
+            # Each process would otherwise start as many threads as there are cores.
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // devices)))
+    return Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=precision,  # type: ignore[arg-type]
+        strategy=strategy,
+        use_distributed_sampler=False,
+        **options,
+    )

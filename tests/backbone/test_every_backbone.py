@@ -1,0 +1,236 @@
+"""The contract that every yaml of conf/backbone keeps, in every variant that it offers."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import pickle
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import hydra
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.nn import functional as F
+
+from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.contracts import Network
+
+CONF = Path(__file__).parents[2] / "conf" / "backbone"
+CLASSES = 5
+_SWEPT = ("variant", "stride")
+
+needs_timm = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
+
+
+def _cases() -> Iterator[Any]:
+    """Every yaml, once per value of the options that change its layers."""
+    for path in sorted(CONF.glob("*.yaml")):
+        hints = get_type_hints(hydra.utils.get_method(OmegaConf.load(path)["_target_"]))
+        options = [{option: value} for option in _SWEPT for value in get_args(hints.get(option))]
+        for choice in options or [{}]:
+            name = "-".join([path.stem, *map(str, choice.values())])
+            yield pytest.param(
+                path.stem, choice, id=name, marks=[needs_timm] if path.stem == "timm_gap" else []
+            )
+
+
+every_backbone = pytest.mark.parametrize(("name", "options"), list(_cases()))
+
+
+def _build(name: str, options: dict[str, Any], num_classes: int = CLASSES) -> TrunkNetwork:
+    return hydra.utils.instantiate(OmegaConf.load(CONF / f"{name}.yaml"), num_classes=num_classes, **options)
+
+
+@cache
+def _built(name: str, *options: tuple[str, Any]) -> TrunkNetwork:
+    torch.manual_seed(0)
+    return _build(name, dict(options)).eval()
+
+
+@pytest.fixture
+def network(name: str, options: dict[str, Any]) -> TrunkNetwork:
+    """One network per case, for tests that leave it as it is: VGG-16 takes seconds to initialise."""
+    return _built(name, *options.items())
+
+
+@pytest.fixture
+def images(network: TrunkNetwork) -> Tensor:
+    """Small and not square: a few cells high, one or two more wide."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(2, 3, network.min_size + 20, network.min_size + 56, generator=generator)
+
+
+def _logits_by_hand(network: TrunkNetwork, features_BKhw: Tensor) -> Tensor:
+    """The identity of the head, in float64 and one image and class at a time."""
+    rows = []
+    for features in features_BKhw.detach().double():
+        if network.head == "class_maps":
+            rows.append([unit.clamp(min=0).sum() / unit.numel() for unit in features])
+            continue
+        row = []
+        classifier = network.classifier
+        for weight, bias in zip(classifier.weight.detach().double(), classifier.bias.detach(), strict=True):
+            if network.pool == "max":
+                row.append(sum(w * unit.max() for w, unit in zip(weight, features, strict=True)) + bias)
+            else:
+                map_hw = torch.einsum("k,khw->hw", weight, features)
+                row.append(map_hw.sum() / map_hw.numel() + bias)
+        rows.append(row)
+    return torch.tensor(rows).float()
+
+
+@every_backbone
+def test_the_head_keeps_its_identity(network: TrunkNetwork, images: Tensor) -> None:
+    """Mean of the map plus bias for GAP, weighted maxima for GMP, mean of the rectified map for class maps."""
+    assert isinstance(network, Network)
+    with torch.no_grad():
+        logits, features = network(images)
+    assert logits.shape == (2, CLASSES)
+    assert logits.isfinite().all()
+    assert features.shape[2] != features.shape[3], "a square map would hide a swap of width and height"
+    if network.has_cam:
+        scale = float(logits.abs().max())
+        torch.testing.assert_close(logits, _logits_by_hand(network, features), rtol=1e-5, atol=1e-5 * scale)
+    if network.head == "class_maps":
+        assert isinstance(network.classifier, torch.nn.Identity)
+        assert features.shape[1] == CLASSES
+        assert features.min() < 0, "class maps are those before the ReLU"
+
+
+@every_backbone
+def test_mixed_precision_and_memory_format_leave_the_head_in_float32(network: TrunkNetwork) -> None:
+    image = torch.randn(1, 3, network.min_size, network.min_size + 16).to(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits, features = network(image)
+    assert logits.dtype == features.dtype == torch.float32
+    if network.has_cam:
+        # bfloat16 keeps 3 digits: pooling or the classifier in it would miss this by a factor of 100.
+        scale = float(logits.abs().max())
+        torch.testing.assert_close(logits, _logits_by_hand(network, features), rtol=1e-5, atol=1e-5 * scale)
+
+
+@every_backbone
+def test_select_classes_restricts_and_reorders(network: TrunkNetwork, images: Tensor) -> None:
+    selected = network.select_classes([3, 0])
+    with torch.no_grad():
+        whole, part = network(images), selected(images)
+    scale = float(whole.logits_BC.abs().max())
+    torch.testing.assert_close(part.logits_BC, whole.logits_BC[:, [3, 0]], rtol=1e-5, atol=1e-5 * scale)
+    expected = whole.features_BKhw[:, [3, 0]] if network.head == "class_maps" else whole.features_BKhw
+    torch.testing.assert_close(part.features_BKhw, expected, rtol=1e-5, atol=1e-5 * scale)
+    assert selected.trunk is network.trunk
+    assert (selected.num_classes, network.num_classes) == (2, CLASSES)
+    assert whole.logits_BC.shape == (2, CLASSES)
+
+
+@every_backbone
+def test_too_small_an_image_is_named(network: TrunkNetwork) -> None:
+    side = network.min_size
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, side, side)).features_BKhw.numel() > 0
+    with pytest.raises(ValueError, match=rf"{side - 1}×{side} .* at least {side} pixels"):
+        network(torch.zeros(1, 3, side - 1, side))
+
+
+@every_backbone
+def test_two_training_steps_are_deterministic_and_reach_every_parameter(
+    network: TrunkNetwork, images: Tensor
+) -> None:
+    labels = torch.tensor([1, 4])
+    state = copy.deepcopy(network.state_dict())
+
+    def train() -> list[float]:
+        network.load_state_dict(state)
+        network.train()
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+        losses = []
+        for step in range(2):
+            torch.manual_seed(step)
+            loss = F.cross_entropy(network(images).logits_BC, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss))
+        return losses
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        losses = train()
+        unused = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+        changed = [name for name, value in network.state_dict().items() if not value.equal(state[name])]
+        assert train() == losses
+    finally:
+        torch.use_deterministic_algorithms(False)
+        network.zero_grad(set_to_none=True)
+        network.load_state_dict(state)
+        network.eval()
+    assert all(map(torch.isfinite, map(torch.tensor, losses)))
+    assert unused == [], "a parameter without gradient makes DistributedDataParallel fail"
+    assert f"{network.head}.weight" in changed
+    assert next(name for name, _ in network.named_parameters()) in changed
+
+
+@every_backbone
+def test_a_checkpoint_brings_every_layer_back(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """By name and shape, without storage: half a gigabyte of VGG-16 need not be written. Values: test_weights."""
+    path = tmp_path / "epoch 3, it's=best.ckpt"
+    with torch.device("meta"):
+        saved = _build(name, options)
+        torch.save({"state_dict": {f"network.{key}": v for key, v in saved.state_dict().items()}}, path)
+        loaded = _build(name, options | {"weights": str(path), "new_head": False})
+        assert loaded.new_layers == ()
+        other = _build(name, options | {"weights": str(path)}, num_classes=CLASSES + 1)
+        assert other.new_layers == (other.head,)
+        with pytest.raises(InstantiationException, match=rf"{other.head}.weight has the shape"):
+            _build(name, options | {"weights": str(path), "new_head": False}, num_classes=CLASSES + 1)
+
+
+@every_backbone
+def test_it_can_be_pickled_and_copied(name: str, options: dict[str, Any]) -> None:
+    """Lightning copies modules, and starts processes with them."""
+    with torch.device("meta"):
+        network = _build(name, options)
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(network)))
+    assert list(twin.state_dict()) == list(network.state_dict())
+    assert (twin.mean, twin.std, twin.min_size) == (network.mean, network.std, network.min_size)
+
+
+# Cells a side at 224: the paper's table (section 3.1), then the networks beyond it.
+MAP_AT_224 = {
+    "alexnet_gap": 13,
+    "alexnet_plus_gap": 11,
+    "vgg16_gap": 14,
+    "googlenet_gap": 14,
+    "googlenet_gmp": 14,
+    "nin": 6,
+    "googlenet": 7,
+    "alexnet": 13,
+    "vgg16": 14,
+    "squeezenet_gap": 13,
+    "resnet50_gap-8": 28,
+    "resnet50_gap-16": 14,
+    "resnet50_gap-32": 7,
+    "inception_v3_gap": 12,
+    "timm_gap": 7,
+}
+
+
+@every_backbone
+def test_the_map_at_224(name: str, options: dict[str, Any]) -> None:
+    cells = MAP_AT_224.get("-".join([name, *map(str, options.values())]), MAP_AT_224.get(name))
+    assert cells is not None, f"say in MAP_AT_224 how fine the map of {name} is at 224"
+    with torch.device("meta"):
+        features = _build(name, options).eval()(torch.zeros(1, 3, 224, 224)).features_BKhw
+    assert features.shape[2:] == (cells, cells)
+
+
+@pytest.mark.parametrize(("name", "options"), [("googlenet_gap", {}), ("googlenet_gmp", {})])
+def test_googlenet_gap_halves_its_map_at_112(network: TrunkNetwork) -> None:
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 112, 112)).features_BKhw.shape == (1, 1024, 7, 7)

@@ -1,0 +1,28 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tests run side by side, one process a core: more threads in each would only fight."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of reference data that nobody of this project made; skips where it is not on this machine."""
+    folder = Path(os.environ.get("CAM_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; set CAM_REFERENCE_DATA")
+    return folder
