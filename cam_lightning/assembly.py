@@ -25,6 +25,11 @@ from cam_lightning.run import RunDirectory
 
 log = logging.getLogger(__name__)
 
+# Lightning adds handlers of its own when it is imported; the run's log has its records already.
+for _name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).handlers.clear()
+    logging.getLogger(_name).propagate = True
+
 REBUILDS = ("dataset", "backbone", "cam", "box", "seed")
 """The parts of the configuration that a checkpoint carries, so that it can be evaluated as it was trained."""
 
@@ -50,9 +55,7 @@ def build_method(config: DictConfig, network: TrunkNetwork, class_names: list[st
 
 def build_trainer(config: DictConfig, run: RunDirectory, network: Network) -> Trainer:
     """The Trainer with every callback and logger of the configuration."""
-    callbacks = [
-        callback for callback in map(_builder(config, network), config.callback) if callback is not None
-    ]
+    callbacks = [callback for callback in map(_builder(config, network), config.callback) if callback is not None]
     loggers: list[Logger] = [MetricsFile(run.path)]
     loggers += [instantiate(logger, _convert_="all") for logger in config.logger.values()]
     enable_progress_bar = "progress" in config.callback
@@ -74,9 +77,7 @@ def _builder(config: DictConfig, network: Network) -> Any:
             return instantiate(part, _convert_="all")
         cam = instantiate(config.cam, _convert_="all")
         if not network.has_cam and config.cam._target_ == "cam_lightning.cam.cam.ClassActivationMap":
-            log.warning(
-                "%s has no class activation map: localization is not available", type(network).__name__
-            )
+            log.warning("%s has no class activation map: localization is not available", type(network).__name__)
             return None
         metrics = {key: instantiate(metric, _convert_="all") for key, metric in config.metric.items()}
         return instantiate(
@@ -102,9 +103,7 @@ def collect_results(trainer: Trainer, method: Classification, config: DictConfig
     return results | {f"protocol/{key}": value for key, value in protocol.items()}
 
 
-def require_every_image(
-    results: Results, split: str, data: LocalizationDataModule, config: DictConfig
-) -> None:
+def require_every_image(results: Results, split: str, data: LocalizationDataModule, config: DictConfig) -> None:
     """Raises RuntimeError where not every image of a split was counted exactly once."""
     if config.trainer.fast_dev_run or config.trainer[f"limit_{split}_batches"] is not None:
         return
@@ -113,9 +112,7 @@ def require_every_image(
         raise RuntimeError(f"{counted} images were counted, but the {split} split has {expected}")
 
 
-def class_positions(
-    class_index: Any, names: list[str], num_outputs: int, output_names: list[str] | None
-) -> list[int]:
+def class_positions(class_index: Any, names: list[str], num_outputs: int, output_names: list[str] | None) -> list[int]:
     """Which output of the network stands for each class of the dataset.
 
     `class_index` maps class names to outputs (a mapping, or a JSON file of one). Where it is None, names are
@@ -132,9 +129,7 @@ def class_positions(
         class_index = json.loads(Path(class_index).read_text(encoding="utf-8"))
     missing = [name for name in names if name not in class_index]
     if missing:
-        raise ValueError(
-            f"dataset.class_index has no output for {len(missing)} classes: {', '.join(missing[:10])}"
-        )
+        raise ValueError(f"dataset.class_index has no output for {len(missing)} classes: {', '.join(missing[:10])}")
     return [int(class_index[name]) for name in names]
 
 
@@ -145,9 +140,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(
-            f"checkpoint={path} cannot be read: it is truncated or not a checkpoint ({error})"
-        ) from error
+        raise ValueError(f"checkpoint={path} cannot be read: it is truncated or not a checkpoint ({error})") from error
     if not isinstance(checkpoint, dict) or "cam_lightning" not in checkpoint:
         raise ValueError(
             f"checkpoint={path} is not a checkpoint of cam_lightning; for plain weights use backbone.weights"
@@ -181,11 +174,7 @@ def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNe
         config.backbone, weights="none", num_classes=description["num_classes"], _convert_="all"
     )
     prefix = "network."
-    state = {
-        name[len(prefix) :]: value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
-    }
+    state = {name[len(prefix) :]: value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)}
     expected = network.state_dict()
     for name in (*state, *expected):
         given, wanted = (tuple(d[name].shape) if name in d else "no such layer" for d in (state, expected))
@@ -203,15 +192,11 @@ def network_with_weights(config: DictConfig, data: LocalizationDataModule) -> Tr
     with torch.device("meta"):
         skeleton: TrunkNetwork = instantiate(config.backbone, weights="none", num_classes=2, _convert_="all")
     num_outputs = weights_num_classes(skeleton, config.backbone.weights)
-    network: TrunkNetwork = instantiate(
-        config.backbone, num_classes=num_outputs, new_head=False, _convert_="all"
-    )
+    network: TrunkNetwork = instantiate(config.backbone, num_classes=num_outputs, new_head=False, _convert_="all")
     return _restricted(network, data, imagenet_classes() if num_outputs == 1000 else None)
 
 
-def _restricted(
-    network: TrunkNetwork, data: LocalizationDataModule, output_names: list[str] | None
-) -> TrunkNetwork:
+def _restricted(network: TrunkNetwork, data: LocalizationDataModule, output_names: list[str] | None) -> TrunkNetwork:
     if output_names == data.class_names and data.class_index is None:
         return network
     if data.class_index is None and network.num_classes == data.num_classes and output_names is None:

@@ -110,9 +110,7 @@ class Network(Protocol):
 class ActivationMap(Protocol):
     """Turns a network's output into one map per wanted class."""
 
-    def __call__(
-        self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor
-    ) -> Tensor:
+    def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         """Raw float32 maps (B, T, h, w) of the classes `classes_BT`, on the features' device."""
         ...
 

@@ -32,9 +32,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if config.checkpoint is None and config.backbone.get("weights") == "none":
         raise ValueError("nothing to evaluate: give checkpoint=FILE, or backbone.weights=imagenet or =FILE")
     if config.checkpoint is not None:
-        inherit_from_checkpoint(
-            config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-        )
+        inherit_from_checkpoint(config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     data = build_data(config)
     if config.checkpoint is not None:

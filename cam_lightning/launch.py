@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from glob import glob
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cam_lightning.logs import start_logging
 from cam_lightning.run import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -65,18 +65,18 @@ def entry_point(name: str) -> Callable[[], None]:
 def run_job(name: str, config: DictConfig) -> None:
     """Runs one composed job in a directory of its own; ends the process with a code that is not 0 if it fails."""
     run: RunDirectory | None = None
+    command = shlex.join(["python", "-m", f"cam_lightning.{name}", *sys.argv[1:]])
     try:
         run = RunDirectory.create(config.paths.runs, _title(config), config.run_dir)
-        _start_logging(run)
+        start_logging(run.path, run.is_writer)
         OmegaConf.update(config, "run_dir", str(run.path))
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        facts = {"command": shlex.join([sys.executable, "-m", f"cam_lightning.{name}", *sys.argv[1:]])}
-        run.write_status("running", **facts)
+        run.write_status("running", command)
         importlib.import_module(f"cam_lightning.{name}").run(config, run)
-        run.write_status("finished", **facts)
+        run.write_status("finished", command)
     except BaseException as error:
         if run is not None:
-            run.write_status("failed", error, command=shlex.join(sys.argv))
+            run.write_status("failed", command, error)
             log.debug("the run failed", exc_info=error)
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
@@ -122,27 +122,6 @@ def _gpu_present() -> bool:
 def _title(config: DictConfig) -> str:
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     return "_".join(str(choices.get(group, group)) for group in ("dataset", "backbone"))
-
-
-def _start_logging(run: RunDirectory) -> None:
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    if run.is_writer:
-        console = RichHandler(
-            console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S"
-        )
-        file = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        file.setLevel(logging.DEBUG)
-        root.addHandler(console)
-        root.addHandler(file)
-        logging.getLogger("cam_lightning").setLevel(logging.DEBUG)
-        console.setLevel(logging.INFO)
 
 
 def suggestion(name: str, arguments: list[str]) -> str:

@@ -34,7 +34,7 @@ class RunDirectory:
             path = Path(wanted).expanduser().absolute()
             if path.is_file() or (path.is_dir() and any(path.iterdir())):
                 raise FileExistsError(
-                    f"run_dir={path} is already in use. Give another, or leave run_dir out: every run then gets its own."
+                    f"run_dir={path} is already in use. Give another, or leave run_dir out: each run then gets its own."
                 )
             path.mkdir(parents=True, exist_ok=True)
             # Two runs told to use the same folder in the same instant: the second cannot make this file.
@@ -68,16 +68,14 @@ class RunDirectory:
         }
         return {name: str(self.path / file) for name, file in names.items() if (self.path / file).exists()}
 
-    def write_status(self, state: str, error: BaseException | None = None, **facts: Any) -> None:
+    def write_status(self, state: str, command: str, error: BaseException | None = None) -> None:
         """Records `running`, `finished` or `failed`, with the traceback of what ended the run."""
-        status: dict[str, Any] = {
-            "state": state,
-            "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        }
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        status: dict[str, Any] = {"state": state, "time": now, "command": command}
         if error is not None:
             status["error"] = f"{type(error).__name__}: {error}"
             status["traceback"] = "".join(traceback.format_exception(error))
-        self.write_json("status.json", {**status, **facts})
+        self.write_json("status.json", status)
 
 
 def _make_unique(root: Path, name: str) -> Path:

@@ -108,6 +108,4 @@ def alexnet_published(variant: Variant, names: dict[str, str]) -> PublishedWeigh
     """torchvision's weights, with `names` for the layers behind the trunk; none for the Caffe variant."""
     if variant == "caffe":
         return PublishedWeights({})
-    return PublishedWeights(
-        {"features.": "trunk.", **names}, partial(read_torchvision, AlexNet_Weights.IMAGENET1K_V1)
-    )
+    return PublishedWeights({"features.": "trunk.", **names}, partial(read_torchvision, AlexNet_Weights.IMAGENET1K_V1))

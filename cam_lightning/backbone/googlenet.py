@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import GoogLeNet, GoogLeNet_Weights
+from torchvision.models import GoogLeNet_Weights
+from torchvision.models.googlenet import BasicConv2d, Inception
 
 from cam_lightning.backbone.layers import LocalResponseNorm, bias_of, cam_fc, kaiming_, xavier_
 from cam_lightning.backbone.network import CAFFE, CENTERED, GapNetwork, Normalization, PublishedWeights
@@ -48,28 +49,34 @@ def googlenet(
         cam_fc(1024, num_classes),
         dropout={"torchvision": 0.2, "caffe": 0.4}[variant],
         normalization=googlenet_normalization(variant),
-        min_size=17 if variant == "caffe" else MIN_SIZE,
+        min_size=31 if variant == "caffe" else MIN_SIZE,
         published=googlenet_published(variant, {"fc.": "classifier."}),
     )
     load_weights(network, weights, new_head)
     return network
 
 
-def googlenet_trunk(variant: Variant, last: str) -> nn.Sequential:
+def googlenet_trunk(variant: Variant, last: str, width: float = 1.0, stride: int = 16) -> nn.Sequential:
     """GoogLeNet from the image to the inception module `last`, under torchvision's names.
 
     `torchvision`: batch normalisation, 3×3 where the original has 5×5. `caffe`: the paper's, with 5×5
-    convolutions, local response normalisation, biases of 0.2. Raises ValueError for another variant.
+    convolutions, local response normalisation, biases of 0.2; in full width alone. `width` multiplies
+    every number of channels; `stride=8` lets the third pooling keep the map's size. Raises ValueError for
+    another variant, width or stride.
     """
+    if stride not in (8, 16):
+        raise ValueError(f"GoogLeNet has one cell for 16×16 pixels, or with stride=8 for 8×8; got stride={stride}")
     if variant == "torchvision":
-        # The slow initialisation, the auxiliary heads and the input transform are all off, explicitly.
-        published = GoogLeNet(num_classes=1, aux_logits=False, transform_input=False, init_weights=False)
-        layers = OrderedDict(published.named_children())
-        kaiming_(published.modules())
-    elif variant == "caffe":
+        layers = _torchvision_layers(width)
+    elif variant == "caffe" and width == 1:
         layers = _caffe_layers()
     else:
-        raise ValueError(f"GoogLeNet has the variants 'torchvision' and 'caffe', not {variant!r}")
+        raise ValueError(
+            f"GoogLeNet has the variants 'torchvision', of any width, and 'caffe', of width 1; "
+            f"got {variant!r} of width {width:g}"
+        )
+    if stride == 8:
+        layers["maxpool3"] = nn.MaxPool2d(3, stride=1, padding=1)
     names = list(layers)
     return nn.Sequential(OrderedDict((name, layers[name]) for name in names[: names.index(last) + 1]))
 
@@ -84,9 +91,37 @@ def googlenet_published(variant: Variant, names: dict[str, str]) -> PublishedWei
     """torchvision's weights, with `names` for the layers behind the trunk; none for the Caffe variant."""
     if variant == "caffe":
         return PublishedWeights({})
-    return PublishedWeights(
-        {"": "trunk.", **names}, partial(read_torchvision, GoogLeNet_Weights.IMAGENET1K_V1)
+    return PublishedWeights({"": "trunk.", **names}, partial(read_torchvision, GoogLeNet_Weights.IMAGENET1K_V1))
+
+
+def _torchvision_layers(width: float) -> OrderedDict[str, nn.Module]:
+    """torchvision's layers in order, every number of output channels times `width`."""
+    stem, stem_out = scaled(64, width), scaled(192, width)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=BasicConv2d(3, stem, kernel_size=7, stride=2, padding=3),
+        maxpool1=nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        conv2=BasicConv2d(stem, stem, kernel_size=1),
+        conv3=BasicConv2d(stem, stem_out, kernel_size=3, padding=1),
+        maxpool2=nn.MaxPool2d(3, stride=2, ceil_mode=True),
     )
+    in_channels = stem_out
+    for name, (_, *full) in _INCEPTIONS.items():
+        if name == "4a":
+            layers["maxpool3"] = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        elif name == "5a":
+            layers["maxpool4"] = nn.MaxPool2d(2, stride=2, ceil_mode=True)
+        one, reduce3, three, reduce5, five, pool = (scaled(channels, width) for channels in full)
+        layers[f"inception{name}"] = Inception(in_channels, one, reduce3, three, reduce5, five, pool)
+        in_channels = one + three + five + pool
+    kaiming_(module for layer in layers.values() for module in layer.modules())
+    return layers
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels times `width`, as a multiple of 8; raises ValueError for a width outside (0, 1]."""
+    if not 0 < width <= 1:
+        raise ValueError(f"backbone.width lies in (0, 1]; got {width:g}")
+    return max(8, round(channels * width / 8) * 8)
 
 
 def _caffe_layers() -> OrderedDict[str, nn.Module]:
@@ -123,9 +158,7 @@ class _Inception(nn.Module):
             _conv_relu(in_channels, reduce5, kernel_size=1),
             _conv_relu(reduce5, five, kernel_size=5, padding=2),
         )
-        self.branch4 = nn.Sequential(
-            nn.MaxPool2d(3, stride=1, padding=1), _conv_relu(in_channels, pool, kernel_size=1)
-        )
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), _conv_relu(in_channels, pool, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)

@@ -10,6 +10,7 @@ from cam_lightning.backbone.googlenet import (
     googlenet_normalization,
     googlenet_published,
     googlenet_trunk,
+    scaled,
 )
 from cam_lightning.backbone.layers import cam_conv, cam_fc
 from cam_lightning.backbone.network import GapNetwork, Pool
@@ -20,22 +21,31 @@ def googlenet_gap(
     num_classes: int,
     variant: Variant = "torchvision",
     pool: Pool = "average",
+    batch_norm: bool = False,
+    width: float = 1.0,
+    stride: int = 16,
     weights: str = "none",
     new_head: bool = True,
 ) -> GapNetwork:
     """GoogLeNet through inception 4e, CAM_conv, pooling, CAM_fc: a 14×14 map of 1024 units at 224.
 
     `variant`: `torchvision` (batch normalisation; `weights="imagenet"` possible) or `caffe` (the paper's
-    own trunk). `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the weights cover
-    every layer. Raises ValueError for an unknown variant or pool, and for weights that do not fit.
-    Section 3.1 of the paper, and the authors' network definition.
+    own trunk). `batch_norm` normalises CAM_conv's output: not the paper's, but for training from scratch,
+    where the released bias of 1 holds every unit on everywhere, and the map of any class nearly constant.
+    `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the weights cover every layer.
+    Raises ValueError for an unknown variant or pool, and for weights that do not fit. Section 3.1 of the
+    paper, and the authors' network definition.
     """
-    trunk = googlenet_trunk(variant, last="inception4e")
-    trunk.add_module("cam_conv", cam_conv(832, bias=1.0))
+    trunk = googlenet_trunk(variant, "inception4e", width, stride)
+    units = scaled(1024, width)
+    in_channels = sum(scaled(channels, width) for channels in (256, 320, 128, 128))
+    trunk.add_module("cam_conv", cam_conv(in_channels, bias=1.0, units=units))
+    if batch_norm:
+        trunk.add_module("cam_norm", nn.BatchNorm2d(units, eps=0.001))
     trunk.add_module("cam_relu", nn.ReLU(inplace=True))
     network = GapNetwork(
         trunk,
-        cam_fc(1024, num_classes),
+        cam_fc(units, num_classes),
         pool=pool,
         normalization=googlenet_normalization(variant),
         min_size=MIN_SIZE,

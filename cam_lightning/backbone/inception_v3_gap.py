@@ -37,9 +37,7 @@ def inception_v3_gap(
         normalization=CENTERED,
         min_size=43,
         # The published linear layer reads Mixed_7c, which is cut off: it stays behind.
-        published=PublishedWeights(
-            {"": "trunk."}, partial(read_torchvision, Inception_V3_Weights.IMAGENET1K_V1)
-        ),
+        published=PublishedWeights({"": "trunk."}, partial(read_torchvision, Inception_V3_Weights.IMAGENET1K_V1)),
     )
     load_weights(network, weights, new_head)
     return network

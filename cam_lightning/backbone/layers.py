@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def cam_conv(in_channels: int, bias: float) -> nn.Conv2d:
+def cam_conv(in_channels: int, bias: float, units: int = 1024) -> nn.Conv2d:
     """The convolution before the pooling, "CAM_conv": 3×3, 1024 units in 2 groups, weights N(0, 0.01).
 
     `bias` is what the bias starts at: 1 for GoogLeNet, 0 for VGG. Section 3.1 of the paper, and the
     authors' released network definitions.
     """
-    return gaussian_conv(in_channels, 1024, kernel_size=3, padding=1, groups=2, bias_value=bias)
+    return gaussian_conv(in_channels, units, kernel_size=3, padding=1, groups=2, bias_value=bias)
 
 
 def gaussian_conv(
@@ -68,13 +68,14 @@ class LocalResponseNorm(nn.Module):
     """Caffe's normalisation across 5 neighbouring channels: x / (1 + 1e-4 · mean of their squares)^0.75.
 
     It equals `nn.LocalResponseNorm(5)`, which pools in three dimensions and so has no deterministic
-    backward on a GPU; here one plane holds the channels as rows and the cells as columns.
+    backward on a GPU. Squares and root are float32 also under mixed precision.
     """
 
     def forward(self, x_BKhw: Tensor) -> Tensor:
-        squares = x_BKhw.square().flatten(2)[:, None]
-        mean = F.avg_pool2d(squares, (5, 1), stride=1, padding=(2, 0))[:, 0].view(x_BKhw.shape)
-        return x_BKhw / (1 + 1e-4 * mean) ** 0.75
+        channels = x_BKhw.shape[1]
+        squares = F.pad(x_BKhw.float().square(), (0, 0, 0, 0, 2, 2))
+        neighbours = sum(squares[:, first : first + channels] for first in range(5))
+        return x_BKhw / (1 + 1e-4 / 5 * neighbours) ** 0.75
 
 
 def xavier_(weight: Tensor) -> Tensor:

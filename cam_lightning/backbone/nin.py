@@ -39,9 +39,7 @@ def nin(num_classes: int, weights: str = "none", new_head: bool = True) -> Class
     return network
 
 
-def _mlpconv(
-    in_channels: int, units: int, kernel_size: int, stride: int = 1, padding: int = 0
-) -> list[nn.Module]:
+def _mlpconv(in_channels: int, units: int, kernel_size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
     """A convolution and two 1×1 convolutions, each with its ReLU."""
     return [
         nn.Conv2d(in_channels, units, kernel_size, stride, padding),

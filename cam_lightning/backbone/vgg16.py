@@ -56,6 +56,4 @@ def vgg16_trunk() -> nn.Sequential:
 
 def vgg16_published(names: dict[str, str]) -> PublishedWeights:
     """torchvision's weights, with `names` for the layers behind the trunk."""
-    return PublishedWeights(
-        {"features.": "trunk.", **names}, partial(read_torchvision, VGG16_Weights.IMAGENET1K_V1)
-    )
+    return PublishedWeights({"features.": "trunk.", **names}, partial(read_torchvision, VGG16_Weights.IMAGENET1K_V1))

@@ -10,9 +10,7 @@ from cam_lightning.backbone.vgg16 import vgg16_published, vgg16_trunk
 from cam_lightning.backbone.weights import load_weights
 
 
-def vgg16_gap(
-    num_classes: int, pool: Pool = "average", weights: str = "none", new_head: bool = True
-) -> GapNetwork:
+def vgg16_gap(num_classes: int, pool: Pool = "average", weights: str = "none", new_head: bool = True) -> GapNetwork:
     """VGG-16 through conv5_3, CAM_conv, pooling, dropout 0.5, CAM_fc: a 14×14 map of 1024 units at 224.
 
     `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the weights cover every layer.

@@ -19,19 +19,21 @@ _log = logging.getLogger(__name__)
 _WRAPPERS = ("state_dict", "model")
 # Of Lightning modules, DataParallel and torch.compile.
 _PREFIXES = ("network.", "module.", "_orig_mod.")
+# What torch.load raises for files that are cut short, of another kind, or hold code.
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError)
 
 
 def read_torchvision(weights: WeightsEnum) -> Mapping[str, Tensor]:
     """The state dict of one of torchvision's weights: from torch hub's cache, else downloaded and checked.
 
-    Raises RuntimeError with the file's name and place where the download fails.
+    Raises RuntimeError with the file's name and place where the download fails or the file is damaged.
     """
     try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except OSError as error:
+        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (OSError, *_UNREADABLE) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise RuntimeError(
-            f"cannot download {weights.url} ({error}); put that file into {folder}, "
+            f"cannot download or read {weights.url} ({error}); put that file into {folder}, "
             "or name a file of your own: backbone.weights=FILE"
         ) from error
 
@@ -121,7 +123,7 @@ def _read_file(path: Path) -> Mapping[str, Tensor]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
         raise ValueError(f"backbone.weights={path} is damaged or holds no weights: {reason}") from error
     while isinstance(content, Mapping) and (wrapper := next(filter(content.__contains__, _WRAPPERS), None)):

@@ -1,4 +1,4 @@
-"""Boxes as the paper's text has them: the largest connected component of the map above a share of its maximum."""
+"""Boxes as the paper's text has them: the largest component of the map above a share of its maximum."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from torch import Tensor
 
 from cam_lightning.contracts import Proposals
 from cam_lightning.functional.box import rescale
-from cam_lightning.functional.component import largest_component_boxes
+from cam_lightning.functional.component import NORMALISATIONS, UPSAMPLINGS, largest_component_boxes
 
 FRAMES = ("original", "input")
 
 
 class LargestComponent:
-    """One box per map: upsample → rectify or not → normalise → strictly above the threshold → largest component.
+    """One box per map: upsample → rectify or not → normalise → above the threshold → largest component.
 
-    The component is 8-connected and largest by its number of pixels. With `frame="original"` the map is
-    upsampled to the image file's own size; with `"input"` to the network's input size, as the WSOL
-    benchmark does, and the box is then scaled to the original. Zhou et al. 2016, section 3.2.
+    Above is strictly above. The component is 8-connected and largest by its number of pixels. With
+    `frame="original"` the map is upsampled to the image file's own size; with `"input"` to the network's
+    input size, as the WSOL benchmark does, and the box is then scaled to the original. Zhou et al. 2016,
+    section 3.2.
     """
 
     def __init__(
@@ -28,8 +29,14 @@ class LargestComponent:
         frame: str = "original",
         upsample: str = "bilinear",
     ) -> None:
-        if frame not in FRAMES:
-            raise ValueError(f"box.frame is one of {', '.join(FRAMES)}; got {frame!r}")
+        # Here, and not at the first map, so that a run with a misspelt option ends before it trains.
+        for option, value, choices in (
+            ("normalise", normalise, NORMALISATIONS),
+            ("frame", frame, FRAMES),
+            ("upsample", upsample, UPSAMPLINGS),
+        ):
+            if value not in choices:
+                raise ValueError(f"box.{option} is one of {', '.join(choices)}; got {value!r}")
         if normalise != "none" and not 0 <= threshold < 1:
             raise ValueError(f"box.threshold is a share of the normalised map, in [0, 1); got {threshold}")
         self.threshold = threshold

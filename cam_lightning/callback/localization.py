@@ -1,10 +1,10 @@
-"""Localization during validation and test: maps and boxes from the forward that classification makes anyway."""
+"""Localization during validation and test, from the forward that classification makes anyway."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import torch
@@ -81,7 +81,7 @@ class LocalizationCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check = getattr(self.cam, "check", None)
         if check is not None:
-            check(pl_module.network)
+            check(_network(pl_module))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start(trainer, pl_module, "val")
@@ -108,6 +108,9 @@ class LocalizationCallback(Callback):
     # --- one evaluation
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        # An evaluation that ended in an error leaves batches behind; they are not this one's.
+        wait(self._running)
+        self._running.clear()
         for metric in self._all_metrics():
             metric.reset()
             metric.to(pl_module.device)
@@ -118,12 +121,10 @@ class LocalizationCallback(Callback):
         for sink in self.sinks:
             sink.start(split, data.examples[split], names, trainer.global_rank, trainer.world_size)
 
-    def _add(
-        self, trainer: Trainer, pl_module: LightningModule, output: ClassifierOutput, batch: Batch
-    ) -> None:
+    def _add(self, trainer: Trainer, pl_module: LightningModule, output: ClassifierOutput, batch: Batch) -> None:
         if trainer.sanity_checking:
             return
-        maps = activation_maps(pl_module.network, self.cam, batch.image_B3HW, output, batch.truth.label_B)
+        maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
         truth = GroundTruth(*(tensor.cpu() for tensor in batch.truth))
         input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
         # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
@@ -206,6 +207,10 @@ def localize(
         label_box_B4=label_proposals.boxes_BP4[:, 0],
         label_degenerate_B=label_proposals.degenerate_BP[:, 0],
     )
+
+
+def _network(method: LightningModule) -> Network:
+    return method.network  # type: ignore[return-value]
 
 
 def _with_boxes(localization: Localization, box_B4: Tensor) -> Localization:

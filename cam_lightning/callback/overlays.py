@@ -16,7 +16,7 @@ from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, contact_sheet
 
 
 class Overlays:
-    """Writes `overlays/<split>/*.png` for `count` images, the same in every epoch, and `overlays/<split>.png`.
+    """Writes `overlays/<split>/*.png` for `count` images, the same in every epoch, and a sheet `<split>.png`.
 
     The sample follows from `seed` and the split's length. Each picture shows the best class's map and box.
     """
@@ -30,18 +30,14 @@ class Overlays:
         iou_threshold: float = 0.5,
     ) -> None:
         if colour_map not in COLOUR_MAPS:
-            raise ValueError(
-                f"the overlays' colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}"
-            )
+            raise ValueError(f"the overlays' colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
         self.root = Path(run_dir) / "overlays"
         self.count = count
         self.seed = seed
         self.colour_map = colour_map
         self.iou_threshold = iou_threshold
 
-    def start(
-        self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int
-    ) -> None:
+    def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
         self.split, self.source, self.class_names = split, source, class_names
         random = np.random.Generator(np.random.Philox(self.seed))
         self.sample = set(random.permutation(len(source))[: self.count].tolist())
@@ -63,9 +59,7 @@ class Overlays:
                 self._caption(localization, truth, row, float(iou_BP[row, 0])),
                 self.colour_map,
             )
-            Image.fromarray(picture).save(
-                self.folder / f"{index:06d}_{_file_name(self.source.ids[index])}.png"
-            )
+            Image.fromarray(picture).save(self.folder / f"{index:06d}_{_file_name(self.source.ids[index])}.png")
 
     def finish(self) -> None:
         """Nothing is left to write."""

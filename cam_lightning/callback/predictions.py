@@ -34,17 +34,15 @@ class Predictions:
     """Writes `predictions.csv` of the test split: one row per image, in the dataset's order.
 
     Boxes are xyxy, half-open, in the original's pixels; columns of several values hold JSON lists. `boxes`
-    and `ious` go with the guesses, `classes`, `names` and `probabilities` with the ranked classes. Each rank
-    writes a part; rank zero merges them.
+    and `ious` go with the guesses, `classes`, `names` and `probabilities` with the ranked classes. IoU is not
+    rounded, so that it says hit or miss as the metrics do. Each rank writes a part; rank zero merges them.
     """
 
     def __init__(self, run_dir: str, splits: Sequence[str] = ("test",)) -> None:
         self.root = Path(run_dir)
         self.splits = tuple(splits)
 
-    def start(
-        self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int
-    ) -> None:
+    def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
         self.active = split in self.splits
         if not self.active:
             return
@@ -57,9 +55,7 @@ class Predictions:
         if not self.active:
             return
         iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
-        known_iou_B = best_overlap(localization.label_box_B4[:, None], truth.boxes_BN4, truth.num_boxes_B)[
-            :, 0
-        ]
+        known_iou_B = best_overlap(localization.label_box_B4[:, None], truth.boxes_BN4, truth.num_boxes_B)[:, 0]
         for row, index in enumerate(index_B.tolist()):
             classes = localization.classes_BT[row].tolist()
             label = int(truth.label_B[row])
@@ -76,9 +72,9 @@ class Predictions:
                 [self.class_names[c] for c in classes],
                 _rounded(localization.probability_BT[row], 6),
                 _rounded(localization.proposals.boxes_BP4[row]),
-                _rounded(iou_BP[row], 6) if has_boxes else [],
+                iou_BP[row].tolist() if has_boxes else [],
                 _rounded(localization.label_box_B4[row]),
-                round(float(known_iou_B[row]), 6) if has_boxes else "",
+                float(known_iou_B[row]) if has_boxes else "",
             ]
             self.file.write(json.dumps([index, values], ensure_ascii=False) + "\n")
 
@@ -92,14 +88,14 @@ class Predictions:
             return
         rows: list[tuple[int, list[Any]]] = []
         for part in self.parts:
-            rows += [tuple(json.loads(line)) for line in part.read_text(encoding="utf-8").splitlines()]
+            # Not `str.splitlines`: it also breaks lines at characters that names may hold.
+            with part.open(encoding="utf-8") as file:
+                rows += [tuple(json.loads(line)) for line in file]
         with self.target.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for _, values in sorted(rows, key=lambda row: row[0]):
-                writer.writerow(
-                    json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in values
-                )
+                writer.writerow(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in values)
         for part in self.parts:
             part.unlink()
 

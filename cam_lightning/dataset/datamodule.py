@@ -1,4 +1,4 @@
-"""The LightningDataModule that every dataset shares; a dataset's own file gives it two splits and the names."""
+"""The LightningDataModule that every dataset shares; a dataset's own file gives it splits and names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from cam_lightning.contracts import Batch
 from cam_lightning.dataset.examples import Examples, collate
 from cam_lightning.dataset.sampler import EvaluationBatches, TrainBatches
 from cam_lightning.dataset.split import ImageSplit, Subset, first_per_class, hold_out, keep_classes
@@ -27,8 +26,9 @@ class LocalizationDataModule(LightningDataModule):
 
     Fit validates on `val_fraction` of the training images, held out with `seed`; `test` is never seen
     before the end. Training may see smaller images (`train_size`) than evaluation (`image_size`): it is
-    cheaper by the area, and a pooled network takes any size. `classes` (names, or a number: the first so many) restricts every split;
-    `images_per_class` shortens training alone, so that errors stay comparable. `batch_size` is per process.
+    cheaper by the area, and a pooled network takes any size. `classes` (names, or a number: the first so
+    many) restricts every split; `images_per_class` shortens training alone, so that errors stay comparable.
+    `batch_size` is per process.
 
     Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
     """
@@ -40,13 +40,15 @@ class LocalizationDataModule(LightningDataModule):
         batch_size: int = 32,
         augmentation: Augmentation | None = None,
         val_fraction: float = 0.1,
-        classes: int | Sequence[str] | None = None,
+        classes: int | str | Sequence[str] | None = None,
         images_per_class: int | None = None,
         num_workers: int | None = None,
         seed: int = 0,
         class_index: Any = None,
     ) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
         self.input_size = _height_and_width(image_size)
         self.train_size = self.input_size if train_size is None else _height_and_width(train_size)
         self.batch_size = batch_size
@@ -96,26 +98,26 @@ class LocalizationDataModule(LightningDataModule):
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
         log.info("data: %d classes; images: %s", len(names), counts)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = self._rank_and_world_size()
         examples = self.examples["train"]
-        return self._loader(
-            examples, TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size)
-        )
+        batches = TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size)
+        if self.trainer is not None:
+            # Workers start before Lightning tells the epoch, which is not the first where training resumes.
+            batches.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+        return self._loader(examples, batches)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         examples = self.examples[split]
-        return self._loader(
-            examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size())
-        )
+        return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
 
-    def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Batch]:
+    def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
         num_workers = self._num_workers()
         return DataLoader(
             examples,
@@ -132,7 +134,7 @@ class LocalizationDataModule(LightningDataModule):
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
     def _num_workers(self) -> int:
-        """As asked; else none where the network runs on the same CPU, and a share of the cores where it does not."""
+        """As asked; else none where the network runs on the same CPU, a share of the cores elsewhere."""
         if self.num_workers is not None:
             return self.num_workers
         if not torch.cuda.is_available():
@@ -146,12 +148,15 @@ def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _chosen(classes: int | Sequence[str], names: list[str]) -> list[int]:
+def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:
     """Positions of the wanted classes in the dataset's own order."""
     if isinstance(classes, int):
         if not 1 <= classes <= len(names):
             raise ValueError(f"dataset.classes={classes}, but the dataset has {len(names)} classes")
         return list(range(classes))
+    classes = [classes] if isinstance(classes, str) else classes
+    if not classes:
+        raise ValueError("dataset.classes=[] leaves no class; leave it out for all of them")
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise ValueError(
@@ -166,13 +171,13 @@ def _require_every_class(split: ImageSplit | Subset, split_name: str, names: lis
     empty = [names[i] for i in np.flatnonzero(counts == 0)]
     if empty:
         raise ValueError(
-            f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: {', '.join(empty[:10])}. "
-            "Add images, or choose classes with dataset.classes."
+            f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: "
+            f"{', '.join(empty[:10])}. Add images, or choose classes with dataset.classes."
         )
 
 
 def _one_thread(worker: int) -> None:
-    """Workers are parallel to one another; threads of OpenCV and torch inside them only fight (pytorch #45198)."""
+    """Workers are parallel already; threads of OpenCV and torch in them only fight (pytorch #45198)."""
     import cv2
 
     cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""Examples of one split, ready to be batched: pixels at the input size, and the ground truth in the original's."""
+"""Examples of one split, ready to be batched: pixels at the input size, ground truth in the original's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Example(NamedTuple):
     label: int
     boxes_N4: np.ndarray
     size: tuple[int, int]
-    index: int
+    image: int
+    """Its position in the split."""
 
 
 class Examples(Dataset[Example]):
@@ -78,5 +79,5 @@ def collate(examples: list[Example]) -> Batch:
             num_boxes_B=torch.tensor(num_boxes),
             size_B2=torch.tensor([example.size for example in examples]),
         ),
-        index_B=torch.tensor([example.index for example in examples]),
+        index_B=torch.tensor([example.image for example in examples]),
     )

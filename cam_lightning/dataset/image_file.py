@@ -17,4 +17,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
         image_3HW = decode_image(buffer, mode=ImageReadMode.RGB, apply_exif_orientation=False)
     except (RuntimeError, ValueError) as error:
         raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {error}") from error
+    if image_3HW.ndim != 3 or image_3HW.dtype != torch.uint8:
+        # torchvision hands out 16-bit PNGs as uint16 and animations as four axes, whatever was asked for.
+        kind = f"{image_3HW.dtype} of shape {tuple(image_3HW.shape)}"
+        raise OSError(f"{name} is not a still image of 8 bits per channel: it decodes to {kind}")
     return image_3HW.permute(1, 2, 0).numpy()

@@ -16,7 +16,7 @@ def _rows() -> list[tuple[str, str]]:
 def imagenet_classes() -> list[str]:
     """The WordNet ids of ILSVRC 2012, sorted: position i is output i of networks trained on it.
 
-    The devkit numbers its classes 1..1000 in another order (pytorch-image-models #107); go through WordNet ids.
+    The devkit numbers its classes 1..1000 in another order (pytorch-image-models #107): go through the ids.
     """
     return [wordnet_id for wordnet_id, _ in _rows()]
 

@@ -1,6 +1,6 @@
 """Which images a process sees, in which order: a pure function of (seed, epoch, rank), never of the workers.
 
-Keys are pairs (epoch, index), so that a dataset's crop of an image follows from its key alone: persistent
+Keys are pairs (epoch, image), so that a dataset's crop of an image follows from its key alone: persistent
 workers need not be told of a new epoch.
 """
 
@@ -17,7 +17,7 @@ class Key(NamedTuple):
     """What a sampler asks a dataset for."""
 
     epoch: int
-    index: int
+    image: int
 
 
 class TrainBatches(Sampler[list[Key]]):
@@ -28,9 +28,7 @@ class TrainBatches(Sampler[list[Key]]):
     one such batch, the ranks share it evenly.
     """
 
-    def __init__(
-        self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         if num_images < world_size:
             raise ValueError(f"{num_images} training images cannot be shared by {world_size} processes")
         self.num_images = num_images
@@ -50,9 +48,7 @@ class TrainBatches(Sampler[list[Key]]):
         return self.num_images // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order_N = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(
-            self.num_images
-        )
+        order_N = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(self.num_images)
         step = self.batch_size * self.world_size
         epoch = self.epoch
         for batch in range(len(self)):
@@ -61,9 +57,12 @@ class TrainBatches(Sampler[list[Key]]):
 
 
 class EvaluationBatches(Sampler[list[Key]]):
-    """Every image exactly once over all ranks: rank r has images r, r + world, …; nothing padded or dropped."""
+    """Every image exactly once over all ranks: rank r has images r, r + world, …; none padded or dropped."""
 
     def __init__(self, num_images: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        if num_images < world_size:
+            # Lightning skips the whole evaluation on a rank without batches, and the others wait for it.
+            raise ValueError(f"{num_images} images cannot be evaluated by {world_size} processes")
         self.index_N = range(rank, num_images, world_size)
         self.batch_size = batch_size
 

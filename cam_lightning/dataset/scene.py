@@ -126,21 +126,18 @@ def _outlines() -> dict[str, tuple[np.ndarray, ...]]:
         "gear": (np.tile([0.7, 1, 1, 0.7], 8) * np.exp(1j * teeth.ravel()), 0.25 * circle),
         "heart": ((16 * np.sin(turn) ** 3 + 1j * lobes) / 16,),
         "leaf": (np.concatenate([blade.conj(), blade[::-1], stalk, stalk[::-1].conj()]),),
-        "fish": (
-            np.concatenate(
-                [0.25 + body.real + 0.75j * body.imag, _corners((-1, 0.6), (-0.8, 0), (-1, -0.6))]
-            ),
-        ),
+        "fish": (np.concatenate([0.25 + body.real + 0.75j * body.imag, _corners((-1, 0.6), (-0.8, 0), (-1, -0.6))]),),
         "clover": ((0.72 + 0.28 * np.cos(4 * turn)) * circle,),
     }
 
 
 def _places(rng: np.random.Generator, height: int, width: int) -> list[tuple[tuple[float, ...], float]]:
     """For each object the region (x0, y0, x1, y1) to stay within, and the area of its box."""
-    pair, cut, log_ratio = rng.random(3).tolist()
+    pair, cut, log_ratio, size = rng.random(4).tolist()
     low, right, bottom = _MARGIN, width - 1 - _MARGIN, height - 1 - _MARGIN
-    smallest = 0.05 if pair >= _PAIR_PROBABILITY else 0.12
-    area = height * width * math.exp(rng.triangular(math.log(smallest), math.log(0.42), math.log(0.5)))
+    smallest = 0.04 if pair >= _PAIR_PROBABILITY else 0.12
+    # Even on a logarithmic scale, then leaning towards the large: a tenth of the image is small, not typical.
+    area = height * width * smallest * (0.5 / smallest) ** (size**0.4)
     if pair >= _PAIR_PROBABILITY:
         return [((low, low, right, bottom), area)]
     ratio = 2 ** (log_ratio - 0.5)
@@ -152,9 +149,7 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[tuple[tup
     return [(first, area / 2 * ratio), (second, area / 2 / ratio)]
 
 
-def _contours(
-    rng: np.random.Generator, name: str, region: tuple[float, ...], area: float
-) -> list[np.ndarray]:
+def _contours(rng: np.random.Generator, name: str, region: tuple[float, ...], area: float) -> list[np.ndarray]:
     """The class's outline, stretched, mirrored, turned, with a box of `area` (less to fit), in `region`."""
     log_stretch, mirror, turn, across, down = rng.random(5).tolist()
     stretch = math.exp(0.4 * (log_stretch - 0.5))
@@ -222,9 +217,7 @@ def _pattern(rng: np.random.Generator, name: str, height: int, width: int, perio
     origin = TILE * complex(1 + across, 1 + down) - step * complex(width, height) / 2
     to_sheet = np.array([[step.real, -step.imag, origin.real], [step.imag, step.real, origin.imag]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        class_sheet(name), to_sheet, (width, height), flags=flags, borderMode=cv2.BORDER_WRAP
-    )
+    return cv2.warpAffine(class_sheet(name), to_sheet, (width, height), flags=flags, borderMode=cv2.BORDER_WRAP)
 
 
 # Light and camera
@@ -244,9 +237,7 @@ def _paste(image: np.ndarray, alpha: np.ndarray, paint: np.ndarray, to_light: co
     cv2.add(cv2.multiply(paint, own, scale=1 / 128), cv2.multiply(image, ground, scale=1 / 255), dst=image)
 
 
-def _paste_object(
-    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray, name: str, to_light: complex
-) -> None:
+def _paste_object(rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray, name: str, to_light: complex) -> None:
     x0, y0, x1, y1 = _tight_box(alpha)
     size = math.sqrt((x1 - x0) * (y1 - y0))
     depth = max(2, round(0.06 * size))

@@ -12,15 +12,13 @@ from cam_lightning.dataset.split import ImageSplit, RawImage
 
 
 class Shapes(LocalizationDataModule):
-    """Textured objects of ten categories in cluttered scenes; every pixel follows from `scene_seed` and an index.
+    """Textured objects of ten categories in clutter; every pixel follows from `scene_seed` and an index.
 
     Training scenes have indices below `num_train`; test scenes are drawn from a stream of their own, so
     their pixels do not depend on the number of training scenes.
     """
 
-    def __init__(
-        self, num_train: int = 10_000, num_test: int = 1_000, scene_seed: int = 0, **common: Any
-    ) -> None:
+    def __init__(self, num_train: int = 10_000, num_test: int = 1_000, scene_seed: int = 0, **common: Any) -> None:
         super().__init__(**common)
         self.num_train = num_train
         self.num_test = num_test

@@ -1,4 +1,4 @@
-"""One split of a dataset: ids, labels, and how to read one image; and the subsets that experiments train on."""
+"""One split of a dataset: ids, labels, how to read one image; and the subsets that experiments train on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ImageSplit(ABC):
 
 
 class Subset(ImageSplit):
-    """Some images of a split, in the order of `indices`, with labels of its own where classes were left out."""
+    """Some images of a split, in the order of `indices`, with its own labels where classes were left out."""
 
     def __init__(self, split: ImageSplit, indices: np.ndarray, label_N: np.ndarray | None = None) -> None:
         self.split = split
@@ -50,9 +50,7 @@ def keep_classes(split: ImageSplit, classes: Sequence[int]) -> Subset:
     """The images of some classes, labelled 0, 1, … in the order of `classes`."""
     new_label_of = {old: new for new, old in enumerate(classes)}
     indices = np.flatnonzero(np.isin(split.label_N, list(classes)))
-    return Subset(
-        split, indices, np.array([new_label_of[int(split.label_N[i])] for i in indices], dtype=np.int64)
-    )
+    return Subset(split, indices, np.array([new_label_of[int(split.label_N[i])] for i in indices], dtype=np.int64))
 
 
 def first_per_class(split: ImageSplit, count: int) -> Subset:
@@ -69,7 +67,7 @@ def first_per_class(split: ImageSplit, count: int) -> Subset:
 def hold_out(split: ImageSplit, fraction: float, seed: int) -> tuple[Subset, Subset]:
     """Splits into (kept, held out): a seeded share of every class, at least one image where a class has two.
 
-    A class of one image keeps it for training. The choice depends on the seed and the split alone.
+    Every class keeps an image for training. The choice depends on the seed and the split alone.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"dataset.val_fraction lies between 0 and 1; got {fraction}")
@@ -78,5 +76,6 @@ def hold_out(split: ImageSplit, fraction: float, seed: int) -> tuple[Subset, Sub
     for label in np.unique(split.label_N):
         members = np.flatnonzero(split.label_N == label)
         if len(members) > 1:
-            held[random.permutation(members)[: max(1, round(fraction * len(members)))]] = True
+            count = min(max(1, round(fraction * len(members))), len(members) - 1)
+            held[random.permutation(members)[:count]] = True
     return Subset(split, np.flatnonzero(~held)), Subset(split, np.flatnonzero(held))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 
@@ -25,8 +26,9 @@ class Storage:
         self._archive_pid = -1
         self.prefix = ""
         if self.is_zip:
-            tops = {name.split("/")[0] for name in self._open().namelist()}
-            self.prefix = tops.pop() + "/" if len(tops) == 1 else ""
+            names = self._open().namelist()
+            top = names[0].split("/")[0] + "/" if names else ""
+            self.prefix = top if all(name.startswith(top) for name in names) else ""
 
     def names(self, folder: str) -> list[str]:
         """Names of the entries of a folder, sorted; empty where it does not exist."""
@@ -36,17 +38,23 @@ class Storage:
         return self._tree().get(folder, [])
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file; raises FileNotFoundError with the file's full name."""
+        """The bytes of one file; raises FileNotFoundError or OSError with the file's full name."""
         try:
             if not self.is_zip:
                 return (self.root / path).read_bytes()
             return self._open().read(self.prefix + path)
         except (KeyError, FileNotFoundError, IsADirectoryError) as error:
             raise FileNotFoundError(f"{self.describe(path)} does not exist") from error
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise OSError(f"{self.describe(path)} is damaged in the archive: {error}") from error
 
     def read_lines(self, path: str) -> list[str]:
-        """The lines of a UTF-8 text file, without empty ones."""
-        return [line for line in self.read(path).decode("utf-8").splitlines() if line.strip()]
+        """The lines of a UTF-8 text file, without empty ones; raises ValueError where it is not one."""
+        try:
+            text = self.read(path).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.describe(path)} is not UTF-8 text: {error}") from error
+        return [line for line in text.splitlines() if line.strip()]
 
     def describe(self, path: str) -> str:
         """Where a file is, for messages."""

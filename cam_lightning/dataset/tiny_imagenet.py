@@ -38,7 +38,7 @@ class TinyImageNet(LocalizationDataModule):
             found = ", ".join(top[:10]) or "nothing"
             raise FileNotFoundError(
                 f"dataset.root={storage.root} is not laid out as Tiny ImageNet: {LAYOUT}; found {found}. "
-                "Fetch tiny-imagenet-200.zip from Stanford's CS231n and give its path; it need not be unpacked."
+                "Fetch tiny-imagenet-200.zip of Stanford's CS231n and give its path; it need not be unpacked."
             )
         names = sorted(storage.read_lines("wnids.txt"))
         if "words.txt" in top:
@@ -47,14 +47,15 @@ class TinyImageNet(LocalizationDataModule):
         train = [
             (f"train/{wnid}/images/{file}", label, box)
             for label, wnid in enumerate(names)
-            for file, box in _boxes(storage, f"train/{wnid}/{wnid}_boxes.txt")
+            for file, _, box in _rows(storage, f"train/{wnid}/{wnid}_boxes.txt")
         ]
         label_of = {wnid: label for label, wnid in enumerate(names)}
-        test = []
-        for line in storage.read_lines("val/val_annotations.txt"):
-            file, wnid, *corners = line.split("\t")
-            if wnid in label_of:
-                test.append((f"val/images/{file}", label_of[wnid], [int(corner) for corner in corners]))
+        test = [
+            (f"val/images/{file}", label_of[wnid], box)
+            for file, wnid, box in _rows(storage, "val/val_annotations.txt", has_class=True)
+            if wnid in label_of
+        ]
+        _require_files(storage, [path for path, _, _ in (*train, *test)])
         return names, TinySplit(storage, train), TinySplit(storage, test)
 
     def display_name(self, class_name: str) -> str:
@@ -73,11 +74,33 @@ class TinySplit(ImageSplit):
 
     def read(self, index: int) -> RawImage:
         path = self.ids[index]
-        return RawImage(
-            decode(self.storage.read(path), self.storage.describe(path)), self.boxes_N4[index, None]
+        return RawImage(decode(self.storage.read(path), self.storage.describe(path)), self.boxes_N4[index, None])
+
+
+def _rows(storage: Storage, path: str, has_class: bool = False) -> list[tuple[str, str, list[int]]]:
+    """File, class ("" where the rows have none) and inclusive corners of each row; raises ValueError."""
+    rows = []
+    for line in storage.read_lines(path):
+        file, *rest = line.split("\t")
+        wnid = rest.pop(0) if has_class and rest else ""
+        try:
+            x0, y0, x1, y1 = map(int, rest)
+        except ValueError as error:
+            columns = "file, class and four" if has_class else "file and four"
+            raise ValueError(f"{storage.describe(path)}: expected {columns} numbers, got {line!r}") from error
+        if not (0 <= x0 <= x1 and 0 <= y0 <= y1):
+            raise ValueError(f"{storage.describe(path)}: a box ends before it starts in {line!r}")
+        rows.append((file, wnid, [x0, y0, x1, y1]))
+    return rows
+
+
+def _require_files(storage: Storage, paths: list[str]) -> None:
+    present = {
+        f"{folder}/{name}" for folder in {path.rpartition("/")[0] for path in paths} for name in storage.names(folder)
+    }
+    missing = [path for path in paths if path not in present]
+    if missing:
+        raise FileNotFoundError(
+            f"{storage.describe(missing[0])} does not exist, though a box is listed for it "
+            f"({len(missing):,} of {len(paths):,} images are missing)"
         )
-
-
-def _boxes(storage: Storage, path: str) -> list[tuple[str, list[int]]]:
-    rows = (line.split("\t") for line in storage.read_lines(path))
-    return [(file, [int(corner) for corner in corners]) for file, *corners in rows]

@@ -1,4 +1,4 @@
-"""From an image file's pixels to the network's input: uint8 in, uint8 out; the method normalises on the device.
+"""From an image file's pixels to the network's input, uint8 both; the method normalises on the device.
 
 A transform is a rectangle of the original image, its resizing to the input size, and a mirror or not. One
 rectangle and one resizing replace "resize, then crop": the pixels that are cropped away are never made.
@@ -55,9 +55,7 @@ class RandomCrop:
 class RandomResizedCrop:
     """A rectangle of random area and aspect ratio, mirrored half of the time, as in the Inception papers."""
 
-    def __init__(
-        self, area: tuple[float, float] = (0.35, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    ) -> None:
+    def __init__(self, area: tuple[float, float] = (0.35, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> None:
         self.area = area
         self.ratio = ratio
 
@@ -85,8 +83,10 @@ def show(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Ten
     image_3HW = torch.from_numpy(image_HW3).permute(2, 0, 1)
     if view is not None:
         _, height, width = image_3HW.shape
-        x0, y0 = min(round(view.x0), width - 1), min(round(view.y0), height - 1)
-        x1, y1 = max(round(view.x1), x0 + 1), max(round(view.y1), y0 + 1)
+        # Halves go up: Python's round goes to even numbers, which would be the corner of most crops.
+        left, top, right, bottom = (math.floor(edge + 0.5) for edge in view[:4])
+        x0, y0 = min(left, width - 1), min(top, height - 1)
+        x1, y1 = max(right, x0 + 1), max(bottom, y0 + 1)
         image_3HW = image_3HW[:, y0:y1, x0:x1]
     image_3HW = vision.resize(image_3HW, list(size), antialias=True)
     if view is not None and view.mirrored:

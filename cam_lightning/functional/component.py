@@ -56,8 +56,7 @@ def largest_component_boxes(
     size_M2 = np.ascontiguousarray(size_M2, dtype=np.int64)
     if map_Mhw.ndim != 3 or 0 in map_Mhw.shape[1:] or size_M2.shape != (len(map_Mhw), 2):
         raise ValueError(
-            "maps must be (M, h, w), neither h nor w zero, with sizes (M, 2); "
-            f"got {map_Mhw.shape} and {size_M2.shape}"
+            f"maps must be (M, h, w), neither h nor w zero, with sizes (M, 2); got {map_Mhw.shape} and {size_M2.shape}"
         )
     if (size_M2 < 1).any():
         raise ValueError(f"an image has at least one pixel; got height and width {size_M2.min(0).tolist()}")
@@ -91,68 +90,66 @@ def _largest_component_boxes(
     boxes_M4: np.ndarray,
     degenerate_M: np.ndarray,
 ) -> None:
-    """Fills boxes and marks; one set of buffers, as large as the largest image needs, serves all maps."""
-    M, h, _ = map_Mhw.shape
-    max_H, max_W, max_labels = 1, 1, 1
-    for m in range(M):
-        H, W = size_M2[m]
-        max_H, max_W = max(max_H, H), max(max_W, W)
-        # A label's first pixel has background to its left and in the three pixels above, so labels stand at
-        # least two rows or two columns apart.
-        max_labels = max(max_labels, (H // 2 + 1) * (W // 2 + 1))
-    y_cell, y_weight = np.empty((2, max_H), np.int64), np.empty((2, max_H), np.float32)
-    x_cell, x_weight = np.empty((2, max_W), np.int64), np.empty((2, max_W), np.float32)
-    wide_hW = np.empty((h, max_W), np.float32)
-    row_range = np.empty((max_H, 2), np.float32)
-    row_range_bits = row_range.view(np.int32)
-    row = np.empty(max_W + 2, np.float32)
-    row_bits = row.view(np.int32)
-    changes = np.empty((max_W // 8 + 1) * 8, np.uint8)
-    eights = changes.view(np.uint64)
-    runs = np.empty((2, max_W // 2 + 1, 3), np.int32)
-    parent = np.empty(max_labels, np.int32)
-    stats = np.empty((max_labels, 5), np.int32)
-
-    floor = float32(0) if rectify else float32(-np.inf)
-    for m in range(M):
-        map_hw = map_Mhw[m]
+    for m in range(len(map_Mhw)):
         H, W = size_M2[m]
         boxes_M4[m, 0], boxes_M4[m, 1], boxes_M4[m, 2], boxes_M4[m, 3] = 0, 0, W, H
         degenerate_M[m] = True
-        if not _is_usable(map_hw):
-            continue
+        if _is_usable(map_Mhw[m]):
+            floor = float32(0) if rectify else float32(-np.inf)
+            degenerate_M[m] = not _find_box(map_Mhw[m], H, W, threshold, normalise, floor, boxes_M4[m])
 
-        _cells_and_weights(h, H, y_cell, y_weight)
-        _cells_and_weights(map_hw.shape[1], W, x_cell, x_weight)
-        _widen(map_hw, W, x_cell, x_weight, wide_hW)
-        low, high = float32(np.inf), float32(-np.inf)
-        for y in range(H):
-            _blend_row(wide_hW, W, y, y_cell, y_weight, floor, row)
-            _range_of_row(row_bits, W, row_range_bits[y])
-            low, high = min(low, row_range[y, 0]), max(high, row_range[y, 1])
-        if low == high or (normalise == _MAX and high <= 0):
-            continue
-        if normalise == _MAX:
-            level = float32(threshold * np.float64(high))
-        elif normalise == _MINMAX:
-            level = float32(np.float64(low) + threshold * (np.float64(high) - np.float64(low)))
-        else:
-            level = float32(threshold)
 
-        row[0] = row[W + 1] = -np.inf
-        changes[W + 1 :] = 0
-        num_labels, num_above = 0, 0
-        for y in range(H):
-            here, above = runs[y % 2], runs[1 - y % 2]
-            num_here = 0
-            if row_range[y, 1] > level:
-                _blend_row(wide_hW, W, y, y_cell, y_weight, floor, row)
-                num_here = _find_runs(row, W, level, changes, eights, here)
-                num_labels = _label_runs(here, num_here, above, num_above, y, parent, stats, num_labels)
-            num_above = num_here
-        if num_labels > 0:
-            degenerate_M[m] = False
-            _largest(parent, stats, num_labels, boxes_M4[m])
+@_kernel
+def _find_box(
+    map_hw: np.ndarray, H: int, W: int, threshold: float, normalise: int, floor: np.float32, box_4: np.ndarray
+) -> bool:
+    """Writes the box and returns True, or returns False if the map names no region."""
+    y_cell, y_weight = _cells_and_weights(map_hw.shape[0], H)
+    wide_hW = _widen(map_hw, W)
+    row = np.empty(W + 2, np.float32)
+    row_bits = row.view(np.int32)
+    row_range = np.empty((H, 2), np.float32)
+    row_range_bits = row_range.view(np.int32)
+    low, high = float32(np.inf), float32(-np.inf)
+    for y in range(H):
+        _blend_row(wide_hW, y, y_cell, y_weight, floor, row)
+        _range_of_row(row_bits, row_range_bits[y])
+        low, high = min(low, row_range[y, 0]), max(high, row_range[y, 1])
+    if low == high or (normalise == _MAX and high <= 0):
+        return False
+    if normalise == _MAX:
+        level = float32(threshold * np.float64(high))
+    elif normalise == _MINMAX:
+        level = float32(np.float64(low) + threshold * (np.float64(high) - np.float64(low)))
+    else:
+        level = float32(threshold)
+
+    # A label's first pixel has background left of it and in the three pixels above, so of any four pixels in a
+    # block at most one begins a label. Memory that is never written costs nothing.
+    max_labels = (H // 2 + 1) * (W // 2 + 1)
+    parent = np.empty(max_labels, np.int32)
+    stats = np.empty((max_labels, 5), np.int32)
+    runs = np.empty((2, W // 2 + 1, 3), np.int32)
+    changes = np.zeros((W // 8 + 1) * 8, np.uint8)
+    eights = changes.view(np.uint64)
+    row[0] = row[W + 1] = -np.inf
+    num_labels, num_above = 0, 0
+    for y in range(H):
+        here, above = runs[y % 2], runs[1 - y % 2]
+        num_here = 0
+        if row_range[y, 1] > level:
+            _blend_row(wide_hW, y, y_cell, y_weight, floor, row)
+            num_here = _find_runs(row, level, changes, eights, here)
+            num_labels = _label_runs(here, num_here, above, num_above, y, parent, stats, num_labels)
+        num_above = num_here
+    best = 0
+    for label in range(num_labels):
+        if parent[label] == label and stats[label, 0] > stats[best, 0]:
+            best = label
+    if num_labels > 0:
+        for side in range(4):
+            box_4[side] = stats[best, 1 + side]
+    return num_labels > 0
 
 
 @_kernel
@@ -171,8 +168,9 @@ def _is_usable(map_hw: np.ndarray) -> bool:
 
 
 @_kernel
-def _cells_and_weights(num_cells: int, num_pixels: int, cell: np.ndarray, weight: np.ndarray) -> None:
-    """The two map cells that each pixel lies between, and their float32 weights (`align_corners=False`)."""
+def _cells_and_weights(num_cells: int, num_pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two map cells (2, pixels) that each pixel lies between, and their weights, both in float32."""
+    cell, weight = np.empty((2, num_pixels), np.int64), np.empty((2, num_pixels), np.float32)
     scale = float32(num_cells) / float32(num_pixels)
     for i in range(num_pixels):
         position = max(scale * (float32(i) + float32(0.5)) - float32(0.5), float32(0))
@@ -180,38 +178,37 @@ def _cells_and_weights(num_cells: int, num_pixels: int, cell: np.ndarray, weight
         fraction = min(position - float32(first), float32(1))
         cell[0, i], cell[1, i] = first, min(first + 1, num_cells - 1)
         weight[0, i], weight[1, i] = float32(1) - fraction, fraction
+    return cell, weight
 
 
 @_kernel
-def _widen(map_hw: np.ndarray, W: int, cell: np.ndarray, weight: np.ndarray, wide_hW: np.ndarray) -> None:
+def _widen(map_hw: np.ndarray, W: int) -> np.ndarray:
     """Upsamples along the rows: the gathers happen once per map cell row, not once per pixel row."""
-    for i in range(map_hw.shape[0]):
+    h, w = map_hw.shape
+    cell, weight = _cells_and_weights(w, W)
+    wide_hW = np.empty((h, W), np.float32)
+    for i in range(h):
         for x in range(W):
             wide_hW[i, x] = weight[0, x] * map_hw[i, cell[0, x]] + weight[1, x] * map_hw[i, cell[1, x]]
+    return wide_hW
 
 
 @_kernel
 def _blend_row(
-    wide_hW: np.ndarray,
-    W: int,
-    y: int,
-    cell: np.ndarray,
-    weight: np.ndarray,
-    floor: np.float32,
-    row: np.ndarray,
+    wide_hW: np.ndarray, y: int, cell: np.ndarray, weight: np.ndarray, floor: np.float32, row: np.ndarray
 ) -> None:
-    """Writes pixel row y into row[1 : W + 1]."""
+    """Writes pixel row y into row[1:-1]."""
     upper, lower, out = wide_hW[cell[0, y]], wide_hW[cell[1, y]], row[1:]
     upper_weight, lower_weight = weight[0, y], weight[1, y]
-    for x in range(W):
+    for x in range(wide_hW.shape[1]):
         out[x] = max(upper_weight * upper[x] + lower_weight * lower[x], floor)
 
 
 @_kernel
-def _range_of_row(row_bits: np.ndarray, W: int, range_bits: np.ndarray) -> None:
-    """Writes the smallest and the largest value of row[1 : W + 1], all given as the bits of float32."""
+def _range_of_row(row_bits: np.ndarray, range_bits: np.ndarray) -> None:
+    """Writes the smallest and the largest value of row[1:-1], all given as the bits of float32."""
     low, high = int32(2**31 - 1), int32(-(2**31))
-    for x in range(1, W + 1):
+    for x in range(1, len(row_bits) - 1):
         key = _order_key(row_bits[x])
         low, high = min(low, key), max(high, key)
     range_bits[0], range_bits[1] = _order_key(low), _order_key(high)
@@ -227,19 +224,17 @@ def _order_key(bits: np.int32) -> np.int32:
 
 
 @_kernel
-def _find_runs(
-    row: np.ndarray, W: int, level: np.float32, changes: np.ndarray, eights: np.ndarray, runs: np.ndarray
-) -> int:
+def _find_runs(row: np.ndarray, level: np.float32, changes: np.ndarray, eights: np.ndarray, runs: np.ndarray) -> int:
     """Writes (start, end) of the row's runs above the level, half-open, and returns their number.
 
     Marks where the row enters or leaves the region, a loop without branches that the compiler vectorises,
     then looks for the few marks eight at a time: `eights` are the bytes `changes` as 64-bit words
-    (little-endian). row[0] and row[W + 1] are minus infinity.
+    (little-endian). The row's first and last entry are minus infinity.
     """
-    for x in range(W + 1):
+    for x in range(len(row) - 1):
         changes[x] = (row[x] > level) != (row[x + 1] > level)
     num_changes = 0
-    for word in range(W // 8 + 1):
+    for word in range(len(eights)):
         marks = eights[word]
         while marks != 0:
             lowest = marks & (~marks + uint64(1))
@@ -312,13 +307,3 @@ def _join(parent: np.ndarray, stats: np.ndarray, a: int, b: int) -> int:
     for side in (3, 4):
         stats[kept, side] = max(stats[kept, side], stats[gone, side])
     return kept
-
-
-@_kernel
-def _largest(parent: np.ndarray, stats: np.ndarray, num_labels: int, box_4: np.ndarray) -> None:
-    best = 0
-    for label in range(num_labels):
-        if parent[label] == label and stats[label, 0] > stats[best, 0]:
-            best = label
-    for side in range(4):
-        box_4[side] = stats[best, 1 + side]

@@ -9,9 +9,7 @@ from cam_lightning.contracts import GroundTruth, Localization
 from cam_lightning.functional.overlap import best_overlap
 
 
-def top_k_hits(
-    localization: Localization, truth: GroundTruth, k: int, iou_BP: Tensor, iou_threshold: float
-) -> Tensor:
+def top_k_hits(localization: Localization, truth: GroundTruth, k: int, iou_BP: Tensor, iou_threshold: float) -> Tensor:
     """Whether one of the first k guesses is right: bool (B,).
 
     A guess is a proposal with the class of its map; it is right when that class is the label and its IoU

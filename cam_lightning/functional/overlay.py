@@ -41,23 +41,19 @@ def heat_map(image_HW3: np.ndarray, map_hw: np.ndarray, colour_map: str = "infer
     if colour_map not in COLOUR_MAPS:
         raise ValueError(f"colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
     height, width = image_HW3.shape[:2]
-    value_HW = cv2.resize(
-        np.nan_to_num(map_hw.astype(np.float32)), (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    value_HW = cv2.resize(np.nan_to_num(map_hw.astype(np.float32)), (width, height), interpolation=cv2.INTER_LINEAR)
     value_HW = np.clip(value_HW, 0, None)
     if value_HW.max() <= 0:
         return image_HW3.copy()
-    value_HW /= value_HW.max()
-    colour_HW3 = cv2.applyColorMap(np.round(value_HW * 255).astype(np.uint8), COLOUR_MAPS[colour_map])[
-        ..., ::-1
-    ]
+    value_HW = value_HW / value_HW.max()
+    colour_HW3 = cv2.applyColorMap(np.round(value_HW * 255).astype(np.uint8), COLOUR_MAPS[colour_map])[..., ::-1]
     opacity_HW1 = np.full_like(value_HW, 0.5) if colour_map == "jet" else 0.75 * np.sqrt(value_HW)
     opacity_HW1 = opacity_HW1[..., None]
     return np.round(image_HW3 * (1 - opacity_HW1) + colour_HW3 * opacity_HW1).astype(np.uint8)
 
 
 def draw_boxes(image_HW3: np.ndarray, boxes_N4: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Outlines of half-open boxes in the image's own pixels, with a dark halo that keeps them visible anywhere."""
+    """Outlines of half-open boxes in the image's own pixels, with a dark halo that shows them anywhere."""
     picture = Image.fromarray(image_HW3)
     draw = ImageDraw.Draw(picture)
     width = max(2, round(min(image_HW3.shape[:2]) / 120))
@@ -77,7 +73,7 @@ def localization_picture(
     caption: Caption,
     colour_map: str = "inferno",
 ) -> np.ndarray:
-    """The image with its true boxes (white) beside the heat map with true and predicted boxes (cyan), and a caption.
+    """The image with its true boxes (white), the heat map with these and the predicted (cyan), and a caption.
 
     Boxes are in the image's pixels. Small images are enlarged and large ones reduced, in proportion, so that
     outlines and text stay legible; uint8 RGB.
@@ -96,7 +92,10 @@ def localization_picture(
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 4, margin: int = 12) -> np.ndarray:
-    """Pictures of any sizes in a grid, each reduced to its cell in proportion; uint8 RGB."""
+    """Pictures of any sizes in a grid whose cells are as large as the largest needs; uint8 RGB.
+
+    Raises ValueError for no picture.
+    """
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     cell_width = max(picture.shape[1] for picture in pictures)

@@ -12,8 +12,10 @@ def ranked_classes(logits_BC: Tensor, count: int = 5) -> Tensor:
     Equal logits go by class index, the lower first: `torch.topk` leaves that order open, and it differs
     between devices. A logit that is not a number ranks last.
     """
-    descending_BC = torch.nan_to_num(logits_BC.float(), nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    return descending_BC.argsort(dim=1, descending=True, stable=True)[:, :count]
+    # The smallest number takes the place of minus infinity, so that NaN can stand below it.
+    lowest = torch.finfo(torch.float32).min
+    logits_BC = torch.nan_to_num(logits_BC.float(), nan=-torch.inf, posinf=torch.inf, neginf=lowest)
+    return logits_BC.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def rank_of_label(classes_BT: Tensor, label_B: Tensor) -> Tensor:

@@ -23,9 +23,7 @@ def log_exactly(module: LightningModule, split: str, values: dict[str, float]) -
 
     For values computed from synced counters, equal on every rank.
     """
-    module.log_dict(
-        {f"{split}/{key}": torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
-    )
+    module.log_dict({f"{split}/{key}": torch.tensor(value, dtype=torch.float64) for key, value in values.items()})
 
 
 class Classification(LightningModule):
@@ -36,7 +34,8 @@ class Classification(LightningModule):
     is called with parameter groups, `schedule` with the optimizer and the number of steps. Evaluation runs
     in float32 whatever `trainer.precision` is, unless `evaluation_precision="trainer"`.
 
-    Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`.
+    Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and
+    `<split>/num_images`.
     """
 
     def __init__(
@@ -54,11 +53,9 @@ class Classification(LightningModule):
     ) -> None:
         super().__init__()
         if evaluation_precision not in ("float32", "trainer"):
-            raise ValueError(
-                f"method.evaluation_precision is float32 or trainer; got {evaluation_precision!r}"
-            )
+            raise ValueError(f"method.evaluation_precision is float32 or trainer; got {evaluation_precision!r}")
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=self.memory_format)
         self.optimizer = optimizer
         self.schedule = schedule
         self.learning_rate = learning_rate
@@ -70,7 +67,8 @@ class Classification(LightningModule):
         self.description: dict[str, Any] = {}
         """Plain containers that every checkpoint carries: how to build this network again."""
         self.train_error, self.val_error, self.test_error = (ClassificationError() for _ in range(3))
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        # A loss that is not a number must show in the mean: by default it would be left out.
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self._unchecked: tuple[Tensor, int, Tensor] | None = None
 
     # --- input
@@ -86,9 +84,14 @@ class Classification(LightningModule):
 
     # --- training
 
+    def on_train_epoch_start(self) -> None:
+        self.train_error.reset()
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # A step's own randomness (dropout) follows from seed, step and rank, so resuming is an offset.
-        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 4_096 + self.global_rank)
+        # A batch's own randomness (dropout) follows from seed, batch and rank, so resuming is an offset.
+        # Batches are counted, not steps: those that share one step must not share their dropout.
+        batch_number = self.trainer.fit_loop.total_batch_idx
+        torch.manual_seed((self.seed * 1_000_003 + batch_number) * 4_096 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         output = self.network(batch.image_B3HW)
@@ -101,7 +104,7 @@ class Classification(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._require_finite_loss()
-        self._log_and_reset("train", self.train_error)
+        self._log("train", self.train_error)
 
     def _require_finite_loss(self) -> None:
         """Looks at the loss of the step before: by now it is computed, so reading it stalls no device."""
@@ -114,29 +117,35 @@ class Classification(LightningModule):
         ids = [examples["train"].ids[i] if "train" in examples else str(i) for i in index_B.tolist()]
         raise FloatingPointError(
             f"the loss is {loss.item()} at step {step}, for the images {', '.join(ids)}. "
-            f"Lower method.learning_rate (now {self.learning_rate:g}), or clip with trainer.gradient_clip_val=1; "
-            "checkpoints written so far are kept."
+            f"Lower method.learning_rate (now {self.learning_rate:g}), or clip with "
+            "trainer.gradient_clip_val=1; checkpoints written so far are kept."
         )
 
     # --- evaluation
 
     def on_validation_start(self) -> None:
-        self._share_buffers()
+        self._start_evaluation(self.val_error, self.val_loss)
 
     def on_test_start(self) -> None:
-        self._share_buffers()
+        self._start_evaluation(self.test_error, self.test_loss)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:
+    def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:  # type: ignore[override]
         return self._evaluate(batch, self.val_error, self.val_loss)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:
+    def test_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:  # type: ignore[override]
         return self._evaluate(batch, self.test_error, self.test_loss)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_and_reset("val", self.val_error, self.val_loss)
+        self._log("val", self.val_error, self.val_loss)
 
     def on_test_epoch_end(self) -> None:
-        self._log_and_reset("test", self.test_error, self.test_loss)
+        self._log("test", self.test_error, self.test_loss)
+
+    def _start_evaluation(self, error: ClassificationError, loss: MeanMetric) -> None:
+        # Not after the one before, which an error or its user may have cut short.
+        error.reset()
+        loss.reset()
+        self._share_buffers()
 
     def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput:
         with self._evaluation_precision():
@@ -167,19 +176,17 @@ class Classification(LightningModule):
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
-    def _log_and_reset(self, split: str, error: ClassificationError, loss: MeanMetric | None = None) -> None:
-        if not self.trainer.sanity_checking:
-            values: dict[str, float] = {**error.compute(), "num_images": int(error.num_images)}
-            if loss is not None:
-                values["loss"] = float(loss.compute())
-            log_exactly(self, split, values)
-        error.reset()
+    def _log(self, split: str, error: ClassificationError, loss: MeanMetric | None = None) -> None:
+        if self.trainer.sanity_checking:
+            return
+        values = error.compute()
         if loss is not None:
-            loss.reset()
+            values["loss"] = float(loss.compute())
+        log_exactly(self, split, values)
 
     # --- optimization
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameter_groups())
         if self.schedule is None:
             return {"optimizer": optimizer}

@@ -18,19 +18,25 @@ def one_cycle(
     start_factor: float = 1 / 25,
     end_factor: float = 1e-4,
 ) -> LRScheduler:
-    """Rises from `start_factor` of the rate to the rate within the share `warm_up`, then falls along a cosine.
+    """Rises from `start_factor` of the rate to the rate within `warm_up`, then falls; both as cosines.
 
-    The rate ends at `start_factor · end_factor` of the rate; momentum moves the other way (Smith 2018).
+    The rate ends at `start_factor · end_factor` of the rate; momentum moves the other way, from 0.95 to 0.85
+    and back, whatever the optimizer's (none stays none). Raises ValueError for a `warm_up` outside [0, 1).
+    Smith 2018.
     """
+    if not 0 <= warm_up < 1:
+        raise ValueError(f"warm_up is a share of the training, in [0, 1); got {warm_up}")
+    # OneCycleLR needs a step on either side of the peak.
+    total_steps = max(2, total_steps)
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        # OneCycleLR needs a step on either side of the peak.
-        total_steps=max(2, total_steps),
-        pct_start=warm_up,
+        total_steps=total_steps,
+        # It divides by the length of the rise, and that of a rise of one step is zero.
+        pct_start=warm_up if warm_up * total_steps > 1 else 0.0,
         div_factor=1 / start_factor,
         final_div_factor=1 / end_factor,
-        cycle_momentum="momentum" in optimizer.defaults,
+        cycle_momentum=optimizer.defaults.get("momentum", 0) > 0,
     )
 
 

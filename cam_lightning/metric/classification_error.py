@@ -22,8 +22,12 @@ class ClassificationError(CounterMetric):
         self.add("num_images", len(label_B))
 
     def compute(self) -> dict[str, float]:
-        """`classification_error/top1` and `…/top5`, as fractions of the images counted."""
+        """`classification_error/top1` and `…/top5`, as fractions of `num_images`, counted on all ranks.
+
+        The count is returned, not left to be read: outside `compute` a counter is one rank's own.
+        """
         return {
-            "classification_error/top1": error_rate(self.hits_top1, self.num_images),
-            "classification_error/top5": error_rate(self.hits_top5, self.num_images),
+            "num_images": self.count("num_images"),
+            "classification_error/top1": error_rate(self.count("hits_top1"), self.count("num_images")),
+            "classification_error/top5": error_rate(self.count("hits_top5"), self.count("num_images")),
         }

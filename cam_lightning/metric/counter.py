@@ -29,13 +29,17 @@ class CounterMetric(Metric):
         counter = getattr(self, name)
         setattr(self, name, counter + torch.as_tensor(count, dtype=torch.int64).to(counter.device))
 
+    def count(self, name: str) -> int:
+        """A counter of no axes, as a plain number."""
+        return int(getattr(self, name))
+
     def set_dtype(self, dst_type: Any) -> CounterMetric:
         """Counters stay integers, whatever precision the network is cast to."""
         return self
 
 
-def error_rate(hits: Tensor, total: Tensor) -> float:
-    """1 - hits/total in float64; raises where nothing was counted, since 0 of 0 is no result."""
-    if int(total) == 0:
+def error_rate(hits: int, total: int) -> float:
+    """The share of `total` that is not a hit; raises where nothing was counted, since 0 of 0 is no result."""
+    if total == 0:
         raise ValueError("no image was counted, so there is no error rate")
-    return (int(total) - int(hits)) / int(total)
+    return (total - hits) / total

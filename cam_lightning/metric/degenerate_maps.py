@@ -19,10 +19,8 @@ class DegenerateMaps(CounterMetric):
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
         """Counts one batch."""
-        self.add(
-            "num_maps", localization.proposals.degenerate_BP.sum() + localization.label_degenerate_B.sum()
-        )
+        self.add("num_maps", localization.proposals.degenerate_BP.sum() + localization.label_degenerate_B.sum())
 
     def compute(self) -> dict[str, float]:
         """`num_degenerate_maps`."""
-        return {"num_degenerate_maps": int(self.num_maps)}
+        return {"num_degenerate_maps": self.count("num_maps")}

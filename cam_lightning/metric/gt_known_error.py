@@ -27,6 +27,6 @@ class GtKnownError(CounterMetric):
 
     def compute(self) -> dict[str, float]:
         """`gt_known_error`, as a fraction; nothing where no image had a box."""
-        if int(self.num_images) == 0:
+        if self.count("num_images") == 0:
             return {}
-        return {"gt_known_error": error_rate(self.hits, self.num_images)}
+        return {"gt_known_error": error_rate(self.count("hits"), self.count("num_images"))}

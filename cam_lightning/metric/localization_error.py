@@ -31,9 +31,9 @@ class LocalizationError(CounterMetric):
 
     def compute(self) -> dict[str, float]:
         """`localization_error/top1` and `…/top5`, as fractions; nothing where no image had a box."""
-        if int(self.num_images) == 0:
+        if self.count("num_images") == 0:
             return {}
         return {
-            "localization_error/top1": error_rate(self.hits_top1, self.num_images),
-            "localization_error/top5": error_rate(self.hits_top5, self.num_images),
+            "localization_error/top1": error_rate(self.count("hits_top1"), self.count("num_images")),
+            "localization_error/top5": error_rate(self.count("hits_top5"), self.count("num_images")),
         }

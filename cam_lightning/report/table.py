@@ -15,7 +15,7 @@ _COLUMNS = (
 
 
 def results_table(results: Results, split: str = "test") -> Table:
-    """Localization errors (in %) of the configured rule and of every baseline, below the classification errors."""
+    """Localization errors (in %) of the configured rule and of every baseline; classification's on top."""
     images = results[f"{split}/num_images"]
     top1, top5 = (results[f"{split}/classification_error/top{k}"] for k in (1, 5))
     table = Table(
@@ -46,7 +46,7 @@ def print_results(results: Results, split: str, paths: dict[str, str]) -> None:
     console.print()
     console.print(results_table(results, split))
     for name, path in paths.items():
-        console.print(f"{name:<12} {path}", soft_wrap=True, highlight=False)
+        console.print(f"{name:<12} {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _rule(results: Results) -> str:

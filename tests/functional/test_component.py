@@ -80,9 +80,7 @@ def slow_box(
     return (whole, True) if box is None else (box, False)
 
 
-def one_box(
-    map_hw: object, size: tuple[int, ...], threshold: float = 0.2, **rule: Any
-) -> tuple[list[float], bool]:
+def one_box(map_hw: object, size: tuple[int, ...], threshold: float = 0.2, **rule: Any) -> tuple[list[float], bool]:
     maps_1hw, size_12 = np.array([map_hw], np.float32), np.array([size])
     boxes_14, degenerate_1 = largest_component_boxes(maps_1hw, size_12, threshold, **rule)
     assert boxes_14.dtype == np.float32
@@ -93,12 +91,13 @@ few_values = st.sampled_from([-2.0, -1.0, 0.0, 0.2, 0.4, 1.0])
 any_values = st.floats(-1e3, 1e3, width=32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     data=st.data(),
     shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     threshold=st.sampled_from([0.0, 0.2, 0.5, 0.99]),
+    poison=st.sampled_from([None, None, None, np.nan, np.inf, -np.inf]),
     normalise=st.sampled_from(NORMALISATIONS),
     rectify=st.booleans(),
 )
@@ -107,17 +106,20 @@ def test_equals_the_definition(
     shape: tuple[int, int],
     size: tuple[int, int],
     threshold: float,
+    poison: float | None,
     normalise: str,
     rectify: bool,
 ) -> None:
     map_hw = data.draw(hnp.arrays(np.float32, shape, elements=st.one_of(few_values, any_values)))
+    if poison is not None:
+        map_hw.flat[data.draw(st.integers(0, map_hw.size - 1))] = poison
+    if normalise == "none":
+        threshold = 2 * threshold - 0.5  # raw values have no range
     rule = threshold, normalise, rectify
-    assert one_box(map_hw, size, threshold, normalise=normalise, rectify=rectify) == slow_box(
-        map_hw, size, *rule
-    )
+    assert one_box(map_hw, size, threshold, normalise=normalise, rectify=rectify) == slow_box(map_hw, size, *rule)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(region_HW=hnp.arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 40))))
 def test_maps_of_the_image_size_are_left_as_they_are(region_HW: np.ndarray) -> None:
     """Noise at full resolution: many runs, many components, many joins and ties."""
@@ -129,13 +131,11 @@ def test_maps_of_the_image_size_are_left_as_they_are(region_HW: np.ndarray) -> N
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 7), (13, 14)])
-@pytest.mark.parametrize("size", [(1, 1), (3, 50), (224, 224), (37, 20), (130, 117)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 20), (130, 117)])
 def test_upsamples_as_torch_does(shape: tuple[int, int], size: tuple[int, int]) -> None:
     """The oracle above is torch's interpolation to float32 rounding, so the kernel, equal to it, is too."""
     map_hw = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    torch_HW = torch.nn.functional.interpolate(torch.from_numpy(map_hw)[None, None], size, mode="bilinear")[
-        0, 0
-    ]
+    torch_HW = torch.nn.functional.interpolate(torch.from_numpy(map_hw)[None, None], size, mode="bilinear")[0, 0]
     np.testing.assert_allclose(slow_bilinear(map_hw, *size), torch_HW.numpy(), rtol=0, atol=2e-6)
 
 
@@ -146,9 +146,7 @@ def test_every_upsampling_against_torch(upsample: str) -> None:
     boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.3, upsample=upsample)
     assert not degenerate_M.any()
     for map_hw, size, box in zip(maps, sizes.tolist(), boxes_M4.tolist(), strict=True):
-        map_HW = torch.nn.functional.interpolate(torch.from_numpy(map_hw)[None, None], size, mode=upsample)[
-            0, 0
-        ]
+        map_HW = torch.nn.functional.interpolate(torch.from_numpy(map_hw)[None, None], size, mode=upsample)[0, 0]
         assert box == flood_fill_box((map_HW > float(np.float32(0.3 * float(map_HW.max())))).numpy())
 
 
@@ -200,9 +198,7 @@ def test_components_that_meet_late_are_one() -> None:
         ([[5.0]], {}),
     ],
 )
-def test_a_map_that_names_no_region_gets_the_whole_image(
-    map_hw: list[list[float]], rule: dict[str, Any]
-) -> None:
+def test_a_map_that_names_no_region_gets_the_whole_image(map_hw: list[list[float]], rule: dict[str, Any]) -> None:
     """0.1 upsampled to 7 × 9 is not constant to the last bit, so constant maps are found before."""
     assert one_box(map_hw, (7, 9), **rule) == ([0, 0, 9, 7], True)
 
@@ -219,9 +215,7 @@ def test_maps_of_one_call_do_not_disturb_each_other() -> None:
     maps = rng.normal(size=(12, 5, 4)).astype(np.float32)
     sizes = np.array([[40, 61], [1, 1], [61, 3], [2, 90], [30, 30], [1, 64]] * 2)
     boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.1)
-    for map_hw, size, box, degenerate in zip(
-        maps, sizes, boxes_M4.tolist(), degenerate_M.tolist(), strict=True
-    ):
+    for map_hw, size, box, degenerate in zip(maps, sizes, boxes_M4.tolist(), degenerate_M.tolist(), strict=True):
         assert (box, degenerate) == one_box(map_hw, tuple(size.tolist()), 0.1)
 
 
@@ -234,9 +228,7 @@ def test_more_pixels_than_sixteen_bits_hold() -> None:
 
 
 def test_no_maps() -> None:
-    boxes_M4, degenerate_M = largest_component_boxes(
-        np.zeros((0, 7, 7), np.float32), np.zeros((0, 2), np.int64), 0.2
-    )
+    boxes_M4, degenerate_M = largest_component_boxes(np.zeros((0, 7, 7), np.float32), np.zeros((0, 2), np.int64), 0.2)
     assert boxes_M4.shape == (0, 4)
     assert degenerate_M.shape == (0,)
 

@@ -1,0 +1,225 @@
+"""The figures of a report: learning curves, and how the overlaps of the test images are distributed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cam_lightning.contracts import Results
+from cam_lightning.report.chart import Histogram, LineChart, Series, histogram, line_chart, percent
+from cam_lightning.report.run_record import Point, Prediction, RunRecord
+
+_FAMILIES = ("loss", "classification_error", "localization_error", "gt_known_error")
+"""What is drawn first; families that other metrics log follow by name."""
+_MOST_LINES = 6
+_NUM_BINS = 20
+
+
+class Overlaps(NamedTuple):
+    """The figures of the boxes' overlap with the ground truth, and the accuracies as a small table."""
+
+    num_images: int
+    num_without_box: int
+    histogram: Histogram
+    accuracy: LineChart
+    rows: list[tuple[str, list[str]]]
+    """(measure, accuracy at each of `thresholds`)."""
+    thresholds: list[float]
+
+
+def learning_curves(curves: dict[str, list[Point]]) -> list[LineChart]:
+    """One chart per family of metrics, training and validation together; baselines as dashed lines."""
+    families: dict[str, dict[str, list[Point]]] = defaultdict(dict)
+    for key, points in curves.items():
+        split, _, rest = key.partition("/")
+        is_baseline = rest.startswith("baseline/")
+        if split == "test" or rest.startswith("num_") or (is_baseline and not rest.endswith("/top1")):
+            continue
+        family = rest.split("/")[2] if is_baseline else rest.split("/")[0]
+        # One plate for the errors of boxes: GT-known is what the others come to when every class is right.
+        families["localization_error" if family == "gt_known_error" else family or key][key] = points
+    last_step = max((point.step for points in curves.values() for point in points), default=0)
+    order = [name for name in _FAMILIES if name in families]
+    names = (*order, *sorted(families.keys() - set(order)))
+    return [_curves_of(name, families[name], last_step) for name in names]
+
+
+def _curves_of(family: str, curves: dict[str, list[Point]], last_step: int) -> LineChart:
+    is_share = "error" in family or "accuracy" in family or "precision" in family
+    plain = sorted((key for key in curves if "/baseline/" not in key), key=_order)
+    shown = plain[:_MOST_LINES] + sorted(key for key in curves if "/baseline/" in key)
+    series = [_series(key, curves[key], is_share) for key in shown]
+    values = [y for one in series for _, y in one.points]
+    left_out = len(plain) - _MOST_LINES
+    title = metric_name(family)
+    return line_chart(
+        title[:1].upper() + title[1:],
+        series,
+        "step",
+        percent if is_share else "{:g}".format,
+        x_range=(0, last_step),
+        y_range=(0, max(values)) if is_share else (min(values), max(values)),
+        note=f"{left_out} more in metrics.csv" if left_out > 0 else "",
+    )
+
+
+def _order(key: str) -> tuple[bool, bool, str]:
+    """Validation before training, top-1 before GT-known: the first lines have the clearest colours."""
+    return (not key.startswith("val/"), key.endswith("gt_known_error"), key)
+
+
+def _series(key: str, points: list[Point], is_share: bool) -> Series:
+    def written(value: float) -> str:
+        return f"{value:.2%}" if is_share else f"{value:.4g}"
+
+    split, _, rest = key.partition("/")
+    is_baseline = rest.startswith("baseline/")
+    name = metric_name(rest.split("/")[1] if is_baseline else rest.partition("/")[2])
+    if rest == "gt_known_error":
+        name = "GT-known"
+    return Series(
+        " ".join(filter(None, (split, name))),
+        [(point.step, point.value) for point in points],
+        [f"step {p.step:,}{f', epoch {p.epoch}' if p.epoch else ''}: {written(p.value)}" for p in points],
+        written(points[-1].value),
+        is_baseline,
+    )
+
+
+def overlaps(predictions: Sequence[Prediction], record: RunRecord, split: str) -> Overlaps | None:
+    """Figures of a split's predictions; None where no image has a known box."""
+    boxed = [prediction for prediction in predictions if prediction.ious]
+    if not boxed:
+        return None
+    threshold = record.iou_threshold
+    iou = np.array([prediction.ious[0] for prediction in boxed])
+    is_right = np.array([prediction.names[0] == prediction.label_name for prediction in boxed])
+    scores = {"top-1": np.where(is_right, iou, -1.0)}
+    top5 = np.array([_best_right(prediction) for prediction in boxed])
+    if _is_confirmed(top5, threshold, record.results.get(f"{split}/localization_error/top5")):
+        scores["top-5"] = top5
+    scores["GT-known"] = np.array([prediction.gt_known_iou for prediction in boxed], dtype=float)
+    grid = np.arange(101) / 100
+    read_off = sorted({0.3, 0.5, 0.7, threshold})
+    series = [
+        Series(
+            name,
+            [(float(t), float(np.mean(score >= t))) for t in grid],
+            [""] * len(grid),
+            f"{np.mean(score >= threshold):.2%}",
+        )
+        for name, score in scores.items()
+    ]
+    edges = np.arange(1, _NUM_BINS) / _NUM_BINS
+    bins = np.searchsorted(edges, iou, side="right")
+    counts = [np.bincount(bins[chosen], minlength=_NUM_BINS).tolist() for chosen in (is_right, ~is_right)]
+    return Overlaps(
+        len(boxed),
+        len(predictions) - len(boxed),
+        histogram(
+            "IoU of the top-1 box", counts, ("class-right", "class-wrong"), "IoU", threshold,
+            f"mean {iou.mean():.3f}, median {np.median(iou):.3f}",
+        ),
+        line_chart(
+            "Localization accuracy", series, "IoU that counts as a hit", percent, (0, 1), (0, 1),
+            note=f"at IoU {threshold:g}", rule=threshold,
+        ),
+        [(name, [f"{np.mean(score >= t):.2%}" for t in read_off]) for name, score in scores.items()],
+        read_off,
+    )  # fmt: skip
+
+
+def _best_right(prediction: Prediction) -> float:
+    """The best IoU among guesses of the right class, if guess i is of the i-th class; -1 without one."""
+    right = [iou for name, iou in zip(prediction.names, prediction.ious, strict=False) if name == prediction.label_name]
+    return max(right, default=-1.0)
+
+
+def _is_confirmed(score: np.ndarray, threshold: float, error: float | None) -> bool:
+    """Whether `score` gives the run's own error at the threshold.
+
+    The table of predictions does not say which class a guess is of: with rules of several boxes per class the
+    guesses do not go with the classes one to one, and a curve drawn from them would be wrong.
+    """
+    if error is None:
+        return False
+    return int(np.sum(score >= threshold)) == round((1 - error) * len(score))
+
+
+class ResultRow(NamedTuple):
+    """One metric as text: this run's value, then each baseline's; `best` are the columns of the best."""
+
+    name: str
+    lower_is_better: bool
+    cells: list[str]
+    best: set[int]
+
+
+class ResultTable(NamedTuple):
+    """A split's metrics; `columns` are this run and the baselines."""
+
+    split: str
+    columns: list[str]
+    rows: list[ResultRow]
+    num_images: int | None
+    num_degenerate: int | None
+
+
+def result_table(values: Results, split: str) -> ResultTable:
+    """Every metric of a split beside the baselines that it was counted for, the best of each row marked."""
+    prefix = f"{split}/baseline/"
+    baselines = sorted({key[len(prefix) :].split("/")[0] for key in values if key.startswith(prefix)})
+    keys = [
+        key[len(split) + 1 :]
+        for key in values
+        if key.startswith(f"{split}/") and not key.startswith((prefix, f"{split}/num_"))
+    ]
+    keys.sort(key=_rank)
+    rows = []
+    for key in keys:
+        numbers = [values[f"{split}/{key}"], *(values.get(f"{prefix}{name}/{key}") for name in baselines)]
+        lower = "error" in key or "loss" in key
+        known = [number for number in numbers if number is not None]
+        best = min(known) if lower else max(known)
+        cells = ["" if n is None else f"{n:.4f}" if "loss" in key else f"{n:.2%}" for n in numbers]
+        is_compared = len(known) > 1
+        rows.append(
+            ResultRow(
+                metric_name(key),
+                lower,
+                cells,
+                {i for i, number in enumerate(numbers) if is_compared and number == best},
+            )
+        )
+    return ResultTable(
+        split,
+        ["this run", *(name.replace("_", " ") for name in baselines)],
+        rows,
+        _count(values, f"{split}/num_images"),
+        _count(values, f"{split}/num_degenerate_maps"),
+    )
+
+
+def _rank(key: str) -> tuple[int, str]:
+    """The paper's errors first, then what other metrics say, the loss last."""
+    family = key.split("/")[0]
+    errors = _FAMILIES[1:]
+    return (errors.index(family) if family in errors else len(errors) + (family == "loss"), key)
+
+
+def last_values(curves: dict[str, list[Point]]) -> Results:
+    """The last number logged under every key: what a run knew when it ended early."""
+    return {key: points[-1].value for key, points in curves.items()}
+
+
+def metric_name(key: str) -> str:
+    """A key as a reader says it: `localization_error/top1` is the localization error, top-1."""
+    words = key.replace("gt_known", "GT-known").replace("top1", "top-1").replace("top5", "top-5")
+    return words.replace("_", " ").replace("/", ", ")
+
+
+def _count(values: Results, key: str) -> int | None:
+    return int(values[key]) if key in values else None

@@ -1,0 +1,71 @@
+"""`report.html`: one run on one page that opens from disk, finished or not."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cam_lightning.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from cam_lightning.report.figures import last_values, learning_curves, overlaps, result_table
+from cam_lightning.report.gallery import build_gallery
+from cam_lightning.report.run_record import RunRecord, read_predictions, read_run
+
+# Everything that a run directory says is text to the page: the template escapes it.
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "template"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes `<run_dir>/report.html` from what the directory holds, and returns its path.
+
+    One file without outside parts: results beside baselines, learning curves, overlaps, a gallery of the
+    overlays, configuration and command. For a run that failed, as far as it got.
+    """
+    record = read_run(run_dir)
+    # A run that ended before its test is shown by its last validation.
+    was_tested = any(key.startswith("test/") for key in record.results)
+    split = "test" if was_tested or any((run_dir / "overlays" / "test").glob("*.png")) else "val"
+    predictions = read_predictions(run_dir, split)
+    page = _TEMPLATES.get_template("report.html.j2").render(
+        title=_title(record),
+        record=record,
+        state=record.status.get("state", "unknown"),
+        time=_readable(record.status.get("time")),
+        command=record.status.get("command", ""),
+        error=record.status.get("error", ""),
+        traceback=record.status.get("traceback", ""),
+        table=result_table(record.results if was_tested else last_values(record.curves), split),
+        protocol={key.partition("/")[2]: value for key, value in record.results.items() if key.startswith("protocol/")},
+        curves=learning_curves(record.curves),
+        overlaps=overlaps(predictions, record, split),
+        gallery=build_gallery(run_dir, split, predictions, record.iou_threshold),
+        plate={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+    )
+    path = run_dir / "report.html"
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(page, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _title(record: RunRecord) -> str:
+    """What was trained on what, in the names of the configuration's targets."""
+    parts = [_target(record.config.get(group)) for group in ("backbone", "dataset")]
+    return " on ".join(part for part in parts if part) or record.path.name
+
+
+def _target(part: Any) -> str:
+    return str(part.get("_target_", "")).rpartition(".")[2] if isinstance(part, dict) else ""
+
+
+def _readable(time: str | None) -> str:
+    return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M}" if time else ""

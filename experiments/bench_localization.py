@@ -1,0 +1,91 @@
+"""What localization adds to a validation epoch: `python -m experiments.bench_localization`.
+
+googlenet_gap at 224, batch 32, float32 on the CPU, the embedded dataset: the same epoch with and without
+the localization callback, warm, in turn; medians, and the ratio pair by pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import time
+import warnings
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from lightning import Trainer
+from omegaconf import DictConfig
+
+from cam_lightning.assembly import build_method
+from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.dataset.datamodule import LocalizationDataModule
+from cam_lightning.launch import CONF, register_resolvers
+from cam_lightning.method.classification import Classification
+
+
+def main() -> None:
+    """Prints one line per pair of epochs, and the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=256, help="images per epoch")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of epochs")
+    options = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+
+    register_resolvers()
+    overrides = ["dataset.image_size=224", f"dataset.num_test={options.images}", "dataset.num_train=100"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [*overrides, "dataset=shapes", "backbone=googlenet_gap", "trainer=cpu"])
+    data = instantiate(config.dataset, _convert_="all")
+    data.setup()
+    network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
+    method = build_method(config, network, data.class_names)
+
+    for with_localization in (True, False):
+        seconds(config, method, data, with_localization)  # compiles, fills caches
+    ratios, plain, localized = [], [], []
+    for pair in range(options.pairs):
+        plain.append(seconds(config, method, data, False))
+        localized.append(seconds(config, method, data, True))
+        ratios.append(localized[-1] / plain[-1])
+        print(
+            f"pair {pair + 1}: without {plain[-1]:6.2f} s, with {localized[-1]:6.2f} s, ratio {ratios[-1]:.3f}",
+            flush=True,
+        )
+    print(
+        f"validation epoch of googlenet_gap, 224, batch 32, {options.images} images: "
+        f"without {statistics.median(plain):.2f} s, with localization {statistics.median(localized):.2f} s; "
+        f"median ratio {statistics.median(ratios):.3f} (aim: at most 1.05)"
+    )
+
+
+def seconds(config: DictConfig, method: Classification, data: LocalizationDataModule, localized: bool) -> float:
+    """Wall time of one epoch over the test split."""
+    callbacks = []
+    if localized:
+        callbacks.append(
+            LocalizationCallback(
+                instantiate(config.cam),
+                instantiate(config.box),
+                {name: instantiate(metric) for name, metric in config.metric.items()},
+                baselines=dict(config.callback.localization.baselines),
+            )
+        )
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+    )
+    start = time.perf_counter()
+    trainer.test(method, datamodule=data, verbose=False)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

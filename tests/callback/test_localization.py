@@ -1,0 +1,277 @@
+"""The callback in a real Trainer: every number against a plain loop, and no trace where none may be left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback
+from torch import Tensor
+
+from cam_lightning.box.largest_component import LargestComponent
+from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.callback.overlays import Overlays
+from cam_lightning.callback.predictions import Predictions
+from cam_lightning.cam.cam import ClassActivationMap
+from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.dataset.transform import show
+from cam_lightning.metric.gt_known_error import GtKnownError
+from cam_lightning.metric.localization_error import LocalizationError
+
+BASELINES = {"whole_image": 1.0, "centre_box": 0.75}
+
+
+class Recorder:
+    """A sink that remembers everything it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.indices: list[int] = []
+        self.batches: list[Localization] = []
+
+    def start(self, split: str, source: Any, class_names: Sequence[str], rank: int, world_size: int) -> None:
+        self.calls.append(f"start {split} {len(source)}")
+        self.indices, self.batches = [], []
+        self.class_names = class_names
+        assert (rank, world_size) == (0, 1)
+
+    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
+        self.indices += index_B.tolist()
+        self.batches.append(localization)
+
+    def finish(self) -> None:
+        self.calls.append(f"finish {len(self.indices)}")
+
+    def merge(self) -> None:
+        self.calls.append("merge")
+
+
+def localization_callback(**options: Any) -> LocalizationCallback:
+    metrics = {"localization_error": LocalizationError(), "gt_known_error": GtKnownError()}
+    options = {"metrics": metrics, "baselines": BASELINES} | options
+    return LocalizationCallback(ClassActivationMap(), LargestComponent(), **options)
+
+
+def logged(trainer: Any) -> dict[str, float]:
+    return {key: value.item() for key, value in trainer.callback_metrics.items()}
+
+
+def slow_evaluation(data: Any, network: Any, overlap: Any) -> dict[str, float]:
+    """Image by image, class by class, unit by unit: pixels → units → logits → maps → boxes → errors."""
+    names = ["", *(f"baseline/{name}/" for name in BASELINES)]
+    wrong = {name + key: 0 for name in names for key in ("top1", "top5", "gt_known")}
+    counted = num_degenerate = wrong_top1 = wrong_top5 = 0
+    kernel, offset = network.trunk[0].weight.detach().double(), network.trunk[0].bias.detach().double()
+    weight, bias = network.classifier.weight.detach().double(), network.classifier.bias.detach().double()
+    split = data.examples["test"].split
+    for i in range(len(split)):
+        image_HW3, boxes = split.read(i)
+        label, (height, width) = int(split.label_N[i]), image_HW3.shape[:2]
+        pixels = show(image_HW3, None, (16, 64)).double()
+        units = torch.zeros(9, 4, 16, dtype=torch.float64)
+        for k in range(9):
+            for y in range(4):
+                for x in range(16):
+                    patch = pixels[:, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
+                    units[k, y, x] = max(0.0, float((patch * kernel[k]).sum() + offset[k]))
+        maps = [sum(weight[c, k] * units[k] for k in range(9)) for c in range(7)]
+        logits = [float(maps[c].mean() + bias[c]) for c in range(7)]
+        ranked = sorted(range(7), key=lambda c: (-logits[c], c))[:5]
+        wrong_top1 += ranked[0] != label
+        wrong_top5 += label not in ranked
+        size = torch.tensor([[height, width]])
+        guesses = []
+        for c in [*ranked, label]:
+            proposal = LargestComponent()(maps[c].float()[None, None], size, (16, 64))
+            guesses.append(proposal.boxes_BP4[0, 0].tolist())
+            num_degenerate += int(proposal.degenerate_BP[0, 0])
+        if len(boxes) == 0:
+            continue
+        counted += 1
+        mx, my = width / 8, height / 8
+        boxes_of = {
+            "": guesses,
+            "baseline/whole_image/": [[0, 0, width, height]] * 6,
+            "baseline/centre_box/": [[mx, my, width - mx, height - my]] * 6,
+        }
+        for name, guessed in boxes_of.items():
+            right = [any(overlap(guess, box) >= 0.5 for box in boxes.tolist()) for guess in guessed]
+            hits = [right[t] and ranked[t] == label for t in range(5)]
+            wrong[name + "top1"] += not hits[0]
+            wrong[name + "top5"] += not any(hits)
+            wrong[name + "gt_known"] += not right[5]
+    results = {
+        "test/num_images": 20,
+        "test/num_degenerate_maps": num_degenerate,
+        "test/classification_error/top1": wrong_top1 / 20,
+        "test/classification_error/top5": wrong_top5 / 20,
+    }
+    for name in names:
+        results[f"test/{name}localization_error/top1"] = wrong[name + "top1"] / counted
+        results[f"test/{name}localization_error/top5"] = wrong[name + "top5"] / counted
+        results[f"test/{name}gt_known_error"] = wrong[name + "gt_known"] / counted
+    return results
+
+
+def test_every_number_equals_a_plain_loop_at_any_batch_size(data: Any, method: Any, trainer: Any, overlap: Any) -> None:
+    """To the last bit of float64, baselines included."""
+    data.setup()
+    expected = slow_evaluation(data, method.network, overlap)
+    for batch_size in (1, 6, 20):
+        data.batch_size = batch_size
+        testing = trainer(localization_callback())
+        testing.test(method, datamodule=data, verbose=False)
+        results = logged(testing)
+        assert results.pop("test/loss") > 0
+        assert results == expected
+    # Numbers that say something: neither all right nor all wrong, and the baselines differ.
+    assert 0 < expected["test/gt_known_error"] < 1
+    assert expected["test/num_degenerate_maps"] > 0
+    baselines = {expected[f"test/baseline/{name}/gt_known_error"] for name in BASELINES}
+    assert len(baselines) == 2
+    assert expected["test/localization_error/top5"] < expected["test/localization_error/top1"] < 1
+
+
+def test_the_maps_are_those_of_the_ranked_classes_and_of_the_label(data: Any, method: Any, trainer: Any) -> None:
+    recorder = Recorder()
+    trainer(localization_callback(sinks={"recorder": recorder})).test(method, datamodule=data, verbose=False)
+    assert recorder.class_names[1] == "CLASS 1, \u0085", "sinks get the names for people"
+    network, examples, position = method.network.eval(), data.examples["test"], 0
+    for localization in recorder.batches:
+        for row in range(len(localization.classes_BT)):
+            image = show(examples.split.read(position).image_HW3, None, (16, 64))[None].float()
+            with torch.no_grad():
+                logits, features = network(image)
+            classes = localization.classes_BT[row].tolist()
+            wanted = [*classes, int(examples.split.label_N[position])]
+            for c, map_hw in zip(wanted, [*localization.map_BThw[row], localization.label_map_Bhw[row]], strict=True):
+                slow = sum(network.classifier.weight[c, k].item() * features[0, k] for k in range(9))
+                assert torch.equal(map_hw, slow)
+            probability = logits.softmax(1)[0, classes]
+            torch.testing.assert_close(localization.probability_BT[row], probability, rtol=1e-5, atol=1e-7)
+            position += 1
+    assert position == 20
+
+
+class Watch(Callback):
+    """Looks on as the last callback: what the sanity check left, and the modes around every evaluation."""
+
+    def __init__(self, localization: LocalizationCallback, run_dir: Path) -> None:
+        self.localization = localization
+        self.run_dir = run_dir
+        self.sanity_batches = self.evaluations = 0
+
+    def modes(self, pl_module: Any) -> list[bool]:
+        return [module.training for module in pl_module.network.modules()]
+
+    def on_validation_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        self.sanity_batches += trainer.sanity_checking
+        assert not any(self.modes(pl_module))
+
+    def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
+        for metric in self.localization._all_metrics():
+            assert all(int(value) == 0 for value in metric.metric_state.values())
+        assert not list(self.run_dir.iterdir())
+        assert logged(trainer) == {}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        # A part that its user keeps in evaluation mode, as batch norm in fine-tuning.
+        pl_module.network.trunk[0].eval()
+        self.expected = self.modes(pl_module)
+        assert len(set(self.expected)) == 2
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        assert self.modes(pl_module) == self.expected
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            self.evaluations += 1
+            self.results = logged(trainer)
+
+
+def test_fit_with_a_sanity_check_leaves_no_trace(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
+    """Two epochs, each with a validation: counts are the dataset's, modes are as they were."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    recorder = Recorder()
+    sinks = {
+        "recorder": recorder,
+        "predictions": Predictions(str(run_dir), splits=("val", "test")),
+        "overlays": Overlays(str(run_dir), count=3),
+    }
+    localization = localization_callback(sinks=sinks)
+    watch = Watch(localization, run_dir)
+    data.batch_size = 2
+    fitting = trainer(localization, watch, max_epochs=2, num_sanity_val_steps=2)
+    fitting.fit(method, datamodule=data)
+    held_out = len(data.examples["val"])
+    assert 4 < held_out < 28
+    assert (watch.sanity_batches, watch.evaluations) == (2, 2)
+    assert recorder.calls == [f"start val {held_out}", f"finish {held_out}", "merge"] * 2
+    assert recorder.indices == list(range(held_out))
+    assert watch.results["val/num_images"] == held_out
+    keys = ("localization_error/top1", "localization_error/top5", "gt_known_error")
+    for key in keys:
+        assert 0 <= watch.results[f"val/{key}"] <= 1
+        assert all(f"val/baseline/{name}/{key}" in watch.results for name in BASELINES)
+    assert sorted(path.name for path in run_dir.iterdir()) == ["overlays", "predictions_val.csv"]
+    # Another sample in the second epoch would have left more.
+    assert len(list((run_dir / "overlays" / "val").iterdir())) == 3
+
+
+def test_two_evaluations_in_a_row_are_equal(data: Any, method: Any, trainer: Any) -> None:
+    """Nothing of the first is in the second's counters."""
+    testing = trainer(localization_callback())
+    results = []
+    for _ in range(2):
+        testing.test(method, datamodule=data, verbose=False)
+        results.append(logged(testing))
+    assert results[0] == results[1]
+
+
+class Failing(LocalizationError):
+    """Fails on the batch with the given number."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch = batch
+
+    def update(self, localization: Localization, truth: GroundTruth) -> None:
+        self.batch -= 1
+        if self.batch == 0:
+            raise RuntimeError("this metric failed")
+        super().update(localization, truth)
+
+
+@pytest.mark.parametrize("batch", [1, 4], ids=["first batch", "last batch"])
+def test_an_error_beside_the_forward_ends_the_run_and_not_the_next_one(
+    data: Any, method: Any, trainer: Any, batch: int
+) -> None:
+    callback = localization_callback(metrics={"failing": Failing(batch)}, baselines={})
+    with pytest.raises(RuntimeError, match="this metric failed"):
+        trainer(callback).test(method, datamodule=data, verbose=False)
+    again, fresh = trainer(callback), trainer(localization_callback(baselines={}))
+    for testing in (again, fresh):
+        testing.test(method, datamodule=data, verbose=False)
+    assert logged(again).items() <= logged(fresh).items()
+
+
+def test_metrics_that_read_maps_are_not_asked_about_baselines(data: Any, method: Any, trainer: Any) -> None:
+    class NeedsMaps(GtKnownError):
+        needs_maps = True
+
+    testing = trainer(localization_callback(metrics={"maps": NeedsMaps()}))
+    testing.test(method, datamodule=data, verbose=False)
+    assert "test/gt_known_error" in logged(testing)
+    assert not any("baseline" in key for key in logged(testing))
+
+
+def test_a_network_without_a_map_is_an_error_before_any_image(data: Any, method: Any, trainer: Any) -> None:
+    method.network.has_cam = False
+    recorder = Recorder()
+    with pytest.raises(ValueError, match="has no class activation map"):
+        trainer(localization_callback(sinks={"recorder": recorder})).test(method, datamodule=data, verbose=False)
+    assert recorder.calls == []

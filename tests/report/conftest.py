@@ -1,0 +1,114 @@
+"""A run directory made by hand, small enough to know every number in it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HOSTILE = 'it\'s <b>bold</b> & "co"'
+
+CONFIG = """\
+dataset: {_target_: cam_lightning.dataset.shapes.Shapes}
+backbone: {_target_: cam_lightning.backbone.googlenet_gap.googlenet_gap}
+metric: {localization_error: {iou_threshold: 0.5}}
+"""
+
+ROWS: list[tuple[str, str, list[str], list[float], list[float], float | None]] = [
+    ("test/a", "cat", ["cat", HOSTILE], [0.9, 0.1], [0.8, 0.1], 0.8),
+    ("test/b", "cat", ["cat", HOSTILE], [0.6, 0.4], [0.3, 0.9], 0.3),
+    ("test/c", "cat", [HOSTILE, "cat"], [0.7, 0.3], [0.5, 0.6], 0.6),
+    ("test/d", HOSTILE, [HOSTILE, "cat"], [0.95, 0.05], [0.5, 0.0], 0.5),
+    ("test/e", HOSTILE, ["cat", HOSTILE], [0.2, 0.1], [0.1, 0.2], 0.2),
+]
+RESULTS: dict[str, Any] = {
+    "test/classification_error/top1": 0.4,
+    "test/localization_error/top1": 0.6,
+    "test/localization_error/top5": 0.4,
+    "test/gt_known_error": 0.4,
+    "test/loss": 1.25,
+    "test/num_images": 5,
+    "test/baseline/centre_box/localization_error/top1": 0.55,
+    "test/baseline/centre_box/gt_known_error": 0.9,
+    "protocol/box/threshold": 0.2,
+}
+STATUS = {
+    "state": "finished",
+    "time": "2026-03-04T05:06:07+00:00",
+    "command": """python -m cam_lightning.train 'run_dir=/it'"'"'s <here>'""",
+}
+METRICS = [
+    (19, 0, "train/loss", "2.5"),
+    (39, 0, "train/loss", "nan"),
+    (49, 0, "val/loss", "2.25"),
+    (49, 0, "val/localization_error/top1", "0.875"),
+    (49, 0, "val/gt_known_error", "0.75"),
+    (49, 0, "val/baseline/centre_box/localization_error/top1", "0.8"),
+    (49, 0, "val/num_images", "40"),
+]
+
+
+@pytest.fixture
+def hostile() -> str:
+    """A class name that must stay text wherever it goes."""
+    return HOSTILE
+
+
+@pytest.fixture
+def rows() -> list[Any]:
+    """Five predictions: (id, label, predicted names, probabilities, IoUs, IoU of the true class's box)."""
+    return list(ROWS)
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    """The `results.json` that goes with `rows`, beside a baseline."""
+    return dict(RESULTS)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Makes `<tmp>/run` of the parts wanted; `rows` are as the fixture's."""
+
+    def make(
+        rows: list[Any] | None = None,
+        results: dict[str, Any] | None = None,
+        status: dict[str, Any] | None = None,
+        overlays: bool = True,
+    ) -> Path:
+        run_dir = tmp_path / "run"
+        run_dir.mkdir()
+        (run_dir / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        (run_dir / "status.json").write_text(json.dumps(STATUS | (status or {})), encoding="utf-8")
+        with (run_dir / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("time", "step", "epoch", "key", "value"))
+            writer.writerows(("2026-03-04T05:06:07+00:00", *row) for row in METRICS)
+        if results:
+            (run_dir / "results.json").write_text(json.dumps(results), encoding="utf-8")
+        if rows:
+            _write_predictions(run_dir / "predictions.csv", rows)
+        if overlays:
+            (run_dir / "overlays" / "test").mkdir(parents=True)
+            for index, row in enumerate(rows or []):
+                picture = np.full((110, 132, 3), 40 * index, np.uint8)
+                Image.fromarray(picture).save(run_dir / "overlays" / "test" / f"{index:06d}_{Path(row[0]).stem}.png")
+        return run_dir
+
+    return make
+
+
+def _write_predictions(path: Path, rows: list[Any]) -> None:
+    """A table of predictions with the columns that a report reads."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "label_name", "names", "probabilities", "ious", "gt_known_iou"))
+        for image_id, label, names, probabilities, ious, gt_known in rows:
+            lists = (json.dumps(values, ensure_ascii=False) for values in (names, probabilities, ious))
+            writer.writerow((image_id, label, *lists, "" if gt_known is None else gt_known))

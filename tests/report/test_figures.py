@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cam_lightning.report.figures import last_values, learning_curves, metric_name, overlaps, result_table
+from cam_lightning.report.run_record import Point, Prediction, read_predictions, read_run
+
+
+def test_accuracies_are_those_of_a_plain_loop(
+    make_run: Callable[..., Path], rows: list[Any], results: dict[str, Any]
+) -> None:
+    run_dir = make_run(rows, results)
+    figures = overlaps(read_predictions(run_dir, "test"), read_run(run_dir), "test")
+    assert figures is not None
+    accuracy = dict(figures.rows)
+    assert figures.thresholds == [0.3, 0.5, 0.7]
+    for position, threshold in enumerate(figures.thresholds):
+        top1 = top5 = known = 0
+        for _, label, names, _, ious, gt_known in rows:
+            assert gt_known is not None
+            top1 += names[0] == label and ious[0] >= threshold
+            top5 += any(name == label and iou >= threshold for name, iou in zip(names, ious, strict=True))
+            known += gt_known >= threshold
+        for name, hits in (("top-1", top1), ("top-5", top5), ("GT-known", known)):
+            assert accuracy[name][position] == f"{hits / len(rows):.2%}"
+
+
+@pytest.mark.parametrize("error", [0.8, 0.2, None])
+def test_top5_is_not_drawn_where_the_run_says_otherwise(
+    make_run: Callable[..., Path], error: float | None, rows: list[Any], results: dict[str, Any]
+) -> None:
+    """With two boxes for one class, guess i is not of class i: only the run's own number can tell."""
+    results["test/localization_error/top5"] = error
+    run_dir = make_run(rows, results)
+    figures = overlaps(read_predictions(run_dir, "test"), read_run(run_dir), "test")
+    assert figures is not None
+    assert [name for name, _ in figures.rows] == ["top-1", "GT-known"]
+
+
+def test_an_overlap_on_an_edge_counts_in_the_bin_above(make_run: Callable[..., Path]) -> None:
+    """IoU 0.5 is a hit at 0.5, so it must stand right of the line; IoU 1 belongs to the last bin."""
+    rows = [
+        (f"test/{i}", "cat", ["cat", "dog"], [0.9, 0.1], [iou, 0.0], iou)
+        for i, iou in enumerate((0.0, 0.499999, 0.5, 1.0))
+    ]
+    run_dir = make_run(rows)
+    figures = overlaps(read_predictions(run_dir, "test"), read_run(run_dir), "test")
+    assert figures is not None
+    filled = [bar.note for bar in figures.histogram.bars if "0 class right, 0 class wrong" not in bar.note]
+    assert [note[:12] for note in filled] == ["0.00 to 0.05", "0.45 to 0.50", "0.50 to 0.55", "0.95 to 1.00"]
+
+
+def test_images_without_a_box_are_counted_and_left_out(
+    make_run: Callable[..., Path], rows: list[Any], results: dict[str, Any]
+) -> None:
+    run_dir = make_run(rows, results)
+    unknown = Prediction("test/z", "cat", ["cat"], [1.0], [], None)
+    predictions = [*read_predictions(run_dir, "test"), unknown]
+    figures = overlaps(predictions, read_run(run_dir), "test")
+    assert figures is not None
+    assert (figures.num_images, figures.num_without_box) == (5, 1)
+    assert overlaps([unknown], read_run(run_dir), "test") is None
+
+
+def test_the_table_marks_the_better_value_also_when_the_run_loses(results: dict[str, Any]) -> None:
+    table = result_table(results, "test")
+    assert table.columns == ["this run", "centre box"]
+    by_name = {row.name: row for row in table.rows}
+    assert list(by_name) == [
+        "classification error, top-1",
+        "localization error, top-1",
+        "localization error, top-5",
+        "GT-known error",
+        "loss",
+    ]
+    assert by_name["localization error, top-1"].cells == ["60.00%", "55.00%"]
+    assert by_name["localization error, top-1"].best == {1}
+    assert by_name["GT-known error"].best == {0}
+    assert by_name["classification error, top-1"].cells == ["40.00%", ""]
+    assert by_name["classification error, top-1"].best == set()
+    assert (table.num_images, table.num_degenerate) == (5, None)
+
+
+def test_more_is_better_for_accuracies() -> None:
+    values = {"test/max_box_accuracy": 0.7, "test/baseline/centre_box/max_box_accuracy": 0.4}
+    (row,) = result_table(values, "test").rows
+    assert not row.lower_is_better
+    assert row.best == {0}
+
+
+def test_learning_curves_join_what_belongs_together(make_run: Callable[..., Path]) -> None:
+    curves = read_run(make_run()).curves
+    loss, localization = learning_curves(curves)
+    assert loss.title == "Loss"
+    assert [(line.label, line.value) for line in loss.lines] == [("val", "2.25"), ("train", "2.5")]
+    assert [line.label for line in localization.lines] == ["val top-1", "val GT-known", "val centre box"]
+    assert [line.style for line in localization.lines] == ["line0", "line1", "baseline"]
+    assert last_values(curves)["val/gt_known_error"] == 0.75
+
+
+def test_every_metric_that_a_run_may_log_has_a_chart_of_its_own() -> None:
+    curves = _curves({"val/max_box_accuracy@oracle": 0.5, "lr-SGD": 0.1, "test/loss": 3.0})
+    assert [chart.title for chart in learning_curves(curves)] == ["Lr-SGD", "Max box accuracy@oracle"]
+
+
+def _curves(values: dict[str, float]) -> dict[str, list[Point]]:
+    return {key: [Point(1, "0", value)] for key, value in values.items()}
+
+
+def test_keys_are_said_in_words() -> None:
+    assert metric_name("localization_error/top1@0.3") == "localization error, top-1@0.3"
+    assert metric_name("gt_known_error") == "GT-known error"

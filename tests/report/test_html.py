@@ -1,0 +1,332 @@
+"""The report as one file, and as a reader's browser shows it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cam_lightning.callback.overlays import Overlays
+from cam_lightning.callback.predictions import Predictions
+from cam_lightning.contracts import GroundTruth, Localization, Proposals
+from cam_lightning.report.html import write_report
+
+MakeRun = Callable[..., Path]
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it: its elements, and the text that is neither style nor script."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] not in ("style", "script"):
+            self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.text += " " if tag in ("th", "td") else ""
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for _, attrs in self.elements if attribute in attrs]
+
+
+def _page(run_dir: Path) -> Page:
+    path = write_report(run_dir)
+    assert path == run_dir / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_the_page_is_one_file(make_run: MakeRun, rows: list[Any], results: dict[str, Any]) -> None:
+    page = _page(make_run(rows, results))
+    sources = [source for source in page.values("src") if source]
+    assert len(sources) == len(rows)
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+    assert all(link.startswith(("#", "overlays/test/")) for link in page.values("href"))
+    assert not [tag for tag, _ in page.elements if tag in ("link", "iframe", "object", "embed")]
+    (policy,) = [value for value in page.values("content") if "default-src" in value]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_link_within_the_page_leads_somewhere(
+    make_run: MakeRun, rows: list[Any], results: dict[str, Any]
+) -> None:
+    run_dir = make_run(rows, results)
+    page = _page(run_dir)
+    for link in page.values("href"):
+        assert link[1:] in page.values("id") if link.startswith("#") else (run_dir / link).is_file()
+
+
+def test_names_stay_text(make_run: MakeRun, rows: list[Any], results: dict[str, Any], hostile: str) -> None:
+    page = _page(make_run(rows, results))
+    assert hostile in page.text
+    assert hostile in page.values("value")
+    assert hostile in page.values("data-class")
+    assert "run_dir=/it'\"'\"'s <here>" in page.text
+    assert "here" not in [tag for tag, _ in page.elements]
+
+
+def test_the_table_holds_run_and_baseline(make_run: MakeRun, rows: list[Any], results: dict[str, Any]) -> None:
+    text = " ".join(_page(make_run(rows, results)).text.split())
+    assert "The test split, 5 images." in text
+    assert "localization error, top-1 ↓, lower is better 60.00% 55.00%" in text
+    assert "GT-known error ↓, lower is better 40.00% 90.00%" in text
+    assert "box/threshold" in text
+    assert "python -m cam_lightning.train" in text
+    assert "_target_: cam_lightning.dataset.shapes.Shapes" in text
+
+
+def test_a_failed_run_says_why_and_shows_what_it_has(make_run: MakeRun) -> None:
+    error = "FloatingPointError: the loss is <nan> at step 50"
+    failed = {"state": "failed", "error": error, "traceback": f"Traceback (most …)\n  File …\n{error}"}
+    text = " ".join(_page(make_run(status=failed, overlays=False)).text.split())
+    assert error in text
+    assert "Traceback (most …)" in text
+    assert "The last validation, 40 images." in text
+    assert "localization error, top-1 ↓, lower is better 87.50% 80.00%" in text
+    assert "Gallery" not in text
+    assert "Overlap" not in text
+
+
+def test_a_run_that_failed_at_once_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps({"state": "failed", "error": "ValueError: no data"}))
+    text = _page(tmp_path).text
+    assert "ValueError: no data" in text
+    assert tmp_path.name in text
+    assert "Results" not in text
+
+
+def test_a_run_without_boxes_has_a_gallery_and_no_overlaps(make_run: MakeRun, rows: list[Any]) -> None:
+    unknown = [(*row[:4], [], None) for row in rows]
+    page = _page(make_run(unknown, {"test/classification_error/top1": 0.4, "test/num_images": 5}))
+    assert page.values("data-box") == ["no box known"] * 5
+    assert "overlap" not in page.values("id")
+
+
+def test_writing_again_replaces_the_page(make_run: MakeRun, rows: list[Any]) -> None:
+    run_dir = make_run(rows)
+    first = write_report(run_dir).read_text(encoding="utf-8")
+    assert write_report(run_dir).read_text(encoding="utf-8") == first
+    assert [path.name for path in run_dir.glob("*report*")] == ["report.html"]
+
+
+class _Images:
+    """A split of three images whose ids are unkind to file names."""
+
+    ids = ("a/l'été 1.JPEG", "b/x=1,y.png", "c/plain.jpg")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def original(self, index: int) -> np.ndarray:
+        return np.full((30, 40, 3), 60 * index, np.uint8)
+
+
+def test_what_the_sinks_write_is_what_the_report_reads(tmp_path: Path) -> None:
+    """Overlays and predictions come from other rooms: their files' names and columns must meet here."""
+    source = _Images()
+    for sink in (Overlays(str(tmp_path), count=3), Predictions(str(tmp_path))):
+        sink.start("test", source, ["cat", "dog"], 0, 1)
+        for index in range(3):
+            box_114 = torch.tensor([[[0.0, 0, 20, 30]]])
+            localization = Localization(
+                torch.tensor([[index % 2, 1 - index % 2]]),
+                torch.tensor([[0.8, 0.2]]),
+                torch.ones(1, 2, 3, 4),
+                Proposals(box_114.expand(1, 2, 4), (0, 1), torch.zeros(1, 2, dtype=torch.bool)),
+                torch.ones(1, 3, 4),
+                box_114[:, 0],
+                torch.zeros(1, dtype=torch.bool),
+            )
+            truth = GroundTruth(torch.tensor([0]), box_114 * (index + 1), torch.tensor([1]), torch.tensor([[30, 40]]))
+            sink.add(localization, truth, torch.tensor([index]))
+        sink.finish()
+        sink.merge()
+    page = _page(tmp_path)
+    assert page.values("data-box") == ["hit", "miss", "miss"]
+    assert page.values("data-classification") == ["right", "wrong", "right"]
+    assert list(map(float, page.values("data-iou"))) == [1, 1 / 4, 1 / 9]
+    assert all(image_id in page.text for image_id in source.ids)
+
+
+@pytest.mark.slow
+def test_five_hundred_overlays_stay_below_20_megabytes(tmp_path: Path) -> None:
+    """Photos of 480 pixels side by side; noise is harder to compress than any photo."""
+    folder = tmp_path / "overlays" / "test"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (406, 964, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(folder / "000000_a.png", compress_level=0)
+    for index in range(1, 500):
+        (folder / f"{index:06d}_a.png").hardlink_to(folder / "000000_a.png")
+    assert write_report(tmp_path).stat().st_size < 20_000_000
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    return path
+
+
+def _in_browser(chromium: str, report: Path, tmp_path: Path, script: str, width: int = 1400) -> Any:
+    """What `script` returns, run in the page after it has loaded in a frame of `width` pixels.
+
+    A frame, since a browser's own window has a least width, which is more than a phone's.
+    """
+    script = f"<script>document.body.dataset.answer = JSON.stringify((() => {{{script}}})())</script>"
+    page = report.read_text(encoding="utf-8").replace("</body>", script + "</body>")
+    driver = tmp_path / "driver.html"
+    driver.write_text(
+        f"""<!doctype html><meta charset="utf-8"><body>
+        <iframe style="width: {width}px; height: 900px; border: 0" srcdoc="{escape(page)}"></iframe>
+        <script>addEventListener("load", () => {{
+          document.body.dataset.answer = document.querySelector("iframe").contentDocument.body.dataset.answer;
+          document.querySelector("iframe").remove();
+        }})</script>""",
+        encoding="utf-8",
+    )
+    command = [
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1600,1000", "--dump-dom", driver.as_uri(),
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    (answer,) = Page(dom).values("data-answer")
+    return json.loads(answer)
+
+
+CLICK = """
+const shown = () => [...document.querySelectorAll(".cards > li")].filter((li) => !li.hidden)
+    .map((li) => li.querySelector("h3, img").alt.split(":")[0]);
+const choose = (name, value) => {
+  const radios = [...document.querySelectorAll(`input[name="${name}"]`)];
+  const radio = radios.find((input) => input.value === value);
+  if (radio) return radio.click();
+  const select = document.querySelector(`select[name="${name}"]`);
+  select.value = value;
+  select.dispatchEvent(new Event("change", { bubbles: true }));
+};
+const counts = (name) => [...document.querySelectorAll(`input[name="${name}"]`)]
+    .map((input) => Number(input.parentElement.querySelector("small").textContent));
+"""
+
+
+def _wanted(
+    rows: list[Any], box: str = "", classification: str = "", label: str = "", low: float = 0, high: float = 2
+) -> list[str]:
+    """The filters once more, as a plain loop."""
+    wanted = []
+    for image_id, true, names, probabilities, ious, _ in rows:
+        outcome = "hit" if ious[0] >= 0.5 else "miss"
+        verdict = "right" if names[0] == true else "wrong"
+        if (
+            box in ("", outcome)
+            and classification in ("", verdict)
+            and label in ("", true)
+            and low <= probabilities[0] < high
+        ):
+            wanted.append(image_id)
+    return wanted
+
+
+@pytest.mark.browser
+def test_filters_combine_and_count(
+    make_run: MakeRun, rows: list[Any], results: dict[str, Any], hostile: str, chromium: str, tmp_path: Path
+) -> None:
+    answer = _in_browser(
+        chromium, write_report(make_run(rows, results)), tmp_path,
+        CLICK + f"""
+        const steps = {{ all: shown() }};
+        choose("box", "hit"); steps.hit = shown(); steps.confidenceCounts = counts("confidence");
+        choose("confidence", "75 % and more"); steps.hitSure = shown(); steps.boxCounts = counts("box");
+        choose("class", {json.dumps(hostile)}); steps.hitSureHostile = shown();
+        steps.said = document.querySelector("#shown").textContent;
+        choose("box", "miss"); steps.nothing = shown(); steps.note = !document.querySelector("#none").hidden;
+        choose("box", ""); choose("confidence", ""); choose("class", "");
+        choose("classification", "wrong"); steps.wrong = shown();
+        choose("classification", ""); choose("order", "iou"); steps.byIou = shown();
+        steps.options = [...document.querySelector("select[name=class]").options].map((o) => o.textContent);
+        return steps;
+        """,
+    )  # fmt: skip
+    assert answer["all"] == _wanted(rows)
+    assert answer["hit"] == _wanted(rows, box="hit")
+    # All, then the four bands, of the hits alone.
+    bands = [(0, 2), (0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 2)]
+    assert answer["confidenceCounts"] == [len(_wanted(rows, "hit", low=low, high=high)) for low, high in bands]
+    assert answer["hitSure"] == _wanted(rows, "hit", low=0.75)
+    assert answer["boxCounts"] == [len(_wanted(rows, box, low=0.75)) for box in ("", "hit", "miss")]
+    assert answer["hitSureHostile"] == _wanted(rows, "hit", label=hostile, low=0.75) == ["test/d"]
+    assert answer["said"] == "1 of 5 pictures"
+    assert (answer["nothing"], answer["note"]) == ([], True)
+    assert answer["wrong"] == _wanted(rows, classification="wrong")
+    assert answer["byIou"] == ["test/e", "test/b", "test/c", "test/d", "test/a"]
+    assert answer["options"] == ["all (5)", "cat (3)", f"{hostile} (2)"]
+
+
+@pytest.mark.browser
+def test_a_picture_opens_large_and_steps_through_what_is_shown(
+    make_run: MakeRun, rows: list[Any], chromium: str, tmp_path: Path
+) -> None:
+    answer = _in_browser(
+        chromium, write_report(make_run(rows)), tmp_path,
+        CLICK + """
+        choose("box", "miss");
+        const dialog = document.querySelector("dialog"), title = () => dialog.querySelector("h3").textContent;
+        const press = (key) => dialog.dispatchEvent(new KeyboardEvent("keydown", { key }));
+        document.querySelector(".cards > li:not([hidden]) button").click();
+        const seen = [dialog.open, title()];
+        press("ArrowRight"); seen.push(title());
+        press("ArrowRight"); seen.push(title());
+        press("ArrowLeft"); seen.push(title(), dialog.querySelector("table").textContent.includes("10.0%"));
+        dialog.querySelector("[data-close]").click(); seen.push(dialog.open);
+        return seen;
+        """,
+    )  # fmt: skip
+    assert answer == [True, "test/b", "test/e", "test/b", "test/e", True, False]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_page_fits_its_window_in_both_themes(
+    make_run: MakeRun, rows: list[Any], results: dict[str, Any], chromium: str, tmp_path: Path, width: int
+) -> None:
+    answer = _in_browser(
+        chromium, write_report(make_run(rows, results)), tmp_path,
+        """
+        const button = document.querySelector("#theme"), root = document.documentElement, seen = [];
+        for (let i = 0; i < 3; i++) {
+          button.click();
+          seen.push([root.style.colorScheme, getComputedStyle(document.body).backgroundColor]);
+        }
+        return { inner: innerWidth, page: root.scrollWidth, seen };
+        """,
+        width,
+    )  # fmt: skip
+    assert answer["inner"] == width
+    assert answer["page"] <= width
+    (light, paper), (dark, night), (auto, system) = answer["seen"]
+    assert (light, dark, auto) == ("light", "dark", "light dark")
+    assert paper != night
+    assert system in (paper, night)

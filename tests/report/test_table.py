@@ -1,0 +1,74 @@
+"""The final table: the numbers of the results, in per cent, beside those of the baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cam_lightning.report.table import print_results, results_table
+
+KEYS = ("localization_error/top1", "localization_error/top5", "gt_known_error")
+RESULTS: dict[str, Any] = {
+    "test/num_images": 1000,
+    "test/classification_error/top1": 0.1234,
+    "test/classification_error/top5": 0.0123,
+    **dict(zip([f"test/{key}" for key in KEYS], [0.5, 0.40625, 1 / 3], strict=True)),
+    **dict(zip([f"test/baseline/whole_image/{key}" for key in KEYS], [0.9, 0.8, 0.7], strict=True)),
+    **dict(zip([f"test/baseline/centre_box/{key}" for key in KEYS], [0.6, 0.55, 0.52], strict=True)),
+    "protocol/box/rule": "largest_component",
+    "protocol/box/threshold": 0.2,
+}
+
+
+def lines(results: dict[str, Any], split: str = "test") -> list[list[str]]:
+    """The table's rows as words between its rules."""
+    console = Console(width=160, color_system=None)
+    with console.capture() as capture:
+        console.print(results_table(results, split))
+    return [
+        [cell.strip() for cell in line.replace("┃", "│").strip("│").split("│")] for line in capture.get().splitlines()
+    ]
+
+
+def test_every_number_is_in_its_row_and_column() -> None:
+    table = lines(RESULTS)
+    assert table[0] == ["test, 1,000 images: classification error top-1 12.34%, top-5 1.23%"]
+    assert ["box", "top-1", "top-5", "error"] in table
+    rows = [row for row in table if "%" in row[-1] and len(row) == 4]
+    assert rows == [
+        ["CAM, largest component, threshold 0.2", "50.00%", "40.62%", "33.33%"],
+        ["baseline: centre box", "60.00%", "55.00%", "52.00%"],
+        ["baseline: whole image", "90.00%", "80.00%", "70.00%"],
+    ]
+
+
+def test_another_split_is_another_table() -> None:
+    results = RESULTS | {key.replace("test/", "val/", 1): value for key, value in RESULTS.items()}
+    results["val/gt_known_error"] = 0.25
+    assert any("25.00%" in row for row in lines(results, "val"))
+    assert not any("25.00%" in row for row in lines(results, "test"))
+
+
+def test_a_metric_that_was_not_asked_for_has_no_column() -> None:
+    results = {key: value for key, value in RESULTS.items() if "localization_error" not in key}
+    rows = [row for row in lines(results) if len(row) == 2]
+    assert ["CAM, largest component, threshold 0.2", "33.33%"] in rows
+    assert ["baseline: centre box", "52.00%"] in rows
+
+
+def test_without_localization_it_says_so() -> None:
+    results = {key: value for key, value in RESULTS.items() if "classification" in key or "num_" in key}
+    text = " ".join(word for row in lines(results) for word in row)
+    assert "12.34%" in text
+    assert "localization: not available" in text
+
+
+def test_the_paths_stand_below_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also a path longer than the terminal, and one with brackets, which are markup elsewhere."""
+    long = "/runs/" + "a" * 300 + "/it's [bold]=1/results.json"
+    print_results(RESULTS, "test", {"results": long, "overlays": "/runs/x"})
+    output = capsys.readouterr().out
+    assert long in output
+    assert output.rstrip().endswith("/runs/x")

@@ -1,0 +1,226 @@
+"""The rules of the house: who may import whom, and what every yaml owes its reader."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.launch import CONF, PACKAGE, register_resolvers
+from cam_lightning.metric.gt_known_error import GtKnownError
+
+FLOOR = {
+    "functional": 0,
+    **dict.fromkeys(("backbone", "cam", "box", "metric", "dataset"), 1),
+    **dict.fromkeys(("method", "callback", "report"), 2),
+}
+"""Modules beside the rooms, the entry points and what they share, are floor 3."""
+BESIDE = {("callback", "method")}
+"""(importer, imported) on one floor: a callback logs as its method does."""
+LIBRARIES_LEFT_OUT = {
+    room: {"hydra", "omegaconf"} | ({"lightning", "pytorch_lightning", "torchmetrics"} if floor == 0 else set())
+    for room, floor in FLOOR.items()
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+PARTS = ("dataset", "backbone", "method", "cam", "box", "metric", "callback")
+"""Our own parts: each yaml instantiates."""
+CHOICES = ("trainer", "logger", "paths", "experiment")
+"""Third-party and machine choices: each yaml composes."""
+NESTING = ("metric", "callback", "logger")
+"""Groups of which several can be on at once."""
+
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+def imported(source: str) -> Iterator[str]:
+    """Every module that a file imports, also within functions and for type checkers."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            # `from cam_lightning import metric` imports a room, `from cam_lightning.metric import x` another.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(module: str) -> str | None:
+    """The room of one of our modules; None for what is beside the rooms."""
+    name = module.split(".")[1] if "." in module else ""
+    return name if name in FLOOR else None
+
+
+def forbidden(importer: str, source: str) -> list[str]:
+    """What a module of ours imports and may not."""
+    return [module for module in imported(source) if not _allowed(importer, module)]
+
+
+def _allowed(importer: str, module: str) -> bool:
+    room, other = room_of(importer), room_of(module)
+    library, _, rest = module.partition(".")
+    if library in ("experiments", "tests"):
+        return False
+    if library != "cam_lightning":
+        return library not in LIBRARIES_LEFT_OUT.get(room or "", set())
+    if rest.split(".")[0] == "contracts" or other == room is not None or (room, other) in BESIDE:
+        return True
+    if room is None:
+        return importer != "cam_lightning.contracts"
+    return other is not None and FLOOR[other] < FLOOR[room]
+
+
+@every_file
+def test_imports_go_down(path: Path) -> None:
+    importer = ".".join(("cam_lightning", *path.relative_to(PACKAGE).with_suffix("").parts))
+    assert forbidden(importer, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "source", "expected"),
+    [
+        ("functional.box", "from cam_lightning.metric.counter import x", ["cam_lightning.metric.counter.x"]),
+        ("functional.box", "from cam_lightning.functional.overlap import x", []),
+        ("functional.box", "from lightning.pytorch import Trainer", ["lightning.pytorch.Trainer"]),
+        ("functional.box", "def f():\n    import torchmetrics", ["torchmetrics"]),
+        ("metric.counter", "from torchmetrics import Metric", []),
+        ("metric.counter", "from cam_lightning.box.largest_component import x",
+         ["cam_lightning.box.largest_component.x"]),
+        ("metric.counter", "from cam_lightning.contracts import Batch", []),
+        ("metric.counter", "from cam_lightning import run", ["cam_lightning.run"]),
+        ("dataset.split", "import omegaconf", ["omegaconf"]),
+        ("callback.overlays", "from cam_lightning.method.classification import log_exactly", []),
+        ("method.classification", "from cam_lightning.callback.overlays import x",
+         ["cam_lightning.callback.overlays.x"]),
+        ("report.table", "from cam_lightning import metric, callback", ["cam_lightning.callback"]),
+        ("train", "import hydra\nfrom cam_lightning.report.table import x", []),
+        ("train", "import experiments.bench", ["experiments.bench"]),
+        ("contracts", "from cam_lightning.functional.box import x", ["cam_lightning.functional.box.x"]),
+    ],
+)  # fmt: skip
+def test_the_rule_finds_what_it_forbids(importer: str, source: str, expected: list[str]) -> None:
+    assert forbidden(f"cam_lightning.{importer}", source) == expected
+
+
+def test_every_room_is_on_a_floor() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == set(FLOOR)
+
+
+@every_file
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_there_is_no_room_for_leftovers() -> None:
+    assert [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc", "common")] == []
+
+
+# Configuration
+
+YAMLS = sorted(CONF.rglob("*.yaml"))
+
+
+def choices(*groups: str) -> list[Any]:
+    """Every yaml in some groups and the groups below them; a `default` is part of the others there."""
+    return [
+        pytest.param(str(path.parent.relative_to(CONF)), path.stem, id=str(path.relative_to(CONF)))
+        for group in groups
+        for path in sorted((CONF / group).rglob("*.yaml"))
+        if path.stem != "default" or group == "paths"
+    ]
+
+
+def composed(*overrides: str, name: str = "train") -> DictConfig:
+    register_resolvers()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(name, overrides=list(overrides))
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_yaml_opens_with_what_it_is(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+    assert comments, "a directive for Hydra says nothing to a reader"
+
+
+def test_every_group_is_known_here() -> None:
+    """A new group joins the rules: parts instantiate, other choices compose."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert groups == {*PARTS, *CHOICES, "hydra"}
+    assert set(PARTS) <= set(FLOOR)
+
+
+@pytest.mark.parametrize(("group", "choice"), choices(*NESTING))
+def test_parts_that_can_be_on_together_nest_under_their_own_name(group: str, choice: str) -> None:
+    """Hydra would otherwise merge two of them into one, in silence."""
+    content = OmegaConf.load(CONF / group / f"{choice}.yaml")
+    assert list(content) == ([] if choice == "none" else [choice])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(CONF.glob("*.yaml"))])
+@pytest.mark.parametrize(("group", "choice"), choices(*CHOICES))
+def test_every_choice_composes(name: str, group: str, choice: str) -> None:
+    config = composed(f"{group}={choice}", name=name)
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    assert group == "experiment" or group in resolved
+
+
+class Fake(nn.Module):
+    """Stands for a network where a part only holds it."""
+
+    mean = std = (0.5, 0.5, 0.5)
+    has_cam = True
+
+
+@pytest.mark.parametrize(("group", "choice"), choices(*PARTS))
+def test_every_part_composes_and_instantiates(group: str, choice: str, tmp_path: Path) -> None:
+    """Networks on the device `meta`: without their weights, which cost seconds and a gigabyte."""
+    if choice == "timm_gap" and importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    top = group.partition("/")[0]
+    several = f"{group}=[{choice}]" if group in NESTING else f"{group}={choice}"
+    config = composed(several, f"run_dir={tmp_path}", f"paths.data={tmp_path}/nowhere")
+    node = OmegaConf.select(config, group.replace("/", "."))
+    if group in NESTING:
+        assert list(node) == [choice]
+        node = node[choice]
+    extra: dict[str, Any] = {}
+    if group == "backbone":
+        extra = {"num_classes": 3}
+    elif group == "method":
+        extra = {"network": Fake()}
+    elif (group, choice) == ("callback", "localization"):
+        extra = {
+            "cam": instantiate(config.cam),
+            "box": instantiate(config.box),
+            "metrics": {"gt": GtKnownError()},
+        }
+    with torch.device("meta" if group == "backbone" else "cpu"):
+        part = instantiate(node, _convert_="all", **extra)
+    assert callable(part) if top in ("backbone", "cam", "box", "metric") else part is not None
+    if choice == "localization":
+        assert isinstance(part, LocalizationCallback)
+        assert len(part.sinks) == len(config.callback.localization.sinks)
+
+
+def test_training_and_evaluation_build_the_same() -> None:
+    """A callback that evaluation forgets would vanish without a word; only checkpoints need none there."""
+    train, evaluate = composed(), composed(name="evaluate")
+    for group in (*PARTS, "trainer", "paths", "logger"):
+        ours, theirs = (OmegaConf.to_container(config[group], resolve=True) for config in (train, evaluate))
+        if group == "callback":
+            assert isinstance(ours, dict)
+            assert ours.pop("checkpoint")
+        assert ours == theirs

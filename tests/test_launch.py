@@ -1,0 +1,278 @@
+"""The commands: quick answers before torch is loaded, and errors that help."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import yaml
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+
+from cam_lightning.launch import CONF, register_resolvers, run_job, suggestion
+from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
+
+HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numba", "cv2", "numpy"}
+
+
+def command(*arguments: str, name: str = "train", folder: Path, interpreter: tuple[str, ...] = ()) -> Any:
+    return subprocess.run(
+        [sys.executable, *interpreter, "-m", f"cam_lightning.{name}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def modules_imported(stderr: str) -> set[str]:
+    """Top-level modules in what `python -X importtime` prints."""
+    return set(re.findall(r"^import time:.*\|\s+(\w+)$", stderr, re.MULTILINE))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--cfg", "job"), ("backbone=nothing",)])
+def test_answers_come_before_heavy_imports(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    answer = command(*arguments, folder=tmp_path, interpreter=("-X", "importtime"))
+    modules = modules_imported(answer.stderr)
+    assert "hydra" in modules
+    assert modules & HEAVY == set()
+    assert os.listdir(tmp_path) == []
+
+
+def test_help_reads_like_a_manual(tmp_path: Path) -> None:
+    answer = command("--help", folder=tmp_path)
+    assert answer.returncode == 0
+    for part in (
+        "googlenet_gap",
+        "tiny_imagenet",
+        "largest_component",
+        "run_dir=PATH",
+        "learning_rate: 0.05",
+    ):
+        assert part in answer.stdout
+    examples = answer.stdout.partition("Examples")[2].partition("Parts and their choices")[0]
+    assert examples.count("python -m cam_lightning.") >= 5
+
+
+@pytest.mark.parametrize("flags", [("--cfg", "job"), ("--cfg=job",)], ids=" ".join)
+def test_eight_gpus_compose_anywhere(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """On a machine without one too: the configuration shows what would run."""
+    answer = command("backbone=googlenet_gap", "trainer.devices=8", *flags, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    config = yaml.safe_load(answer.stdout)
+    assert config["trainer"]["accelerator"] == "gpu"
+    assert config["trainer"]["devices"] == 8
+    assert config["trainer"]["precision"] == "bf16-mixed"
+    assert config["method"]["channels_last"] is True
+    assert config["backbone"]["_target_"] == "cam_lightning.backbone.googlenet_gap.googlenet_gap"
+    assert config["paths"]["runs"] == str(tmp_path / "runs")
+    assert "${" not in answer.stdout
+
+
+def test_hydra_s_own_settings_can_be_printed(tmp_path: Path) -> None:
+    answer = command("--cfg", "hydra", folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "output_subdir: null" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "expected"),
+    [
+        (
+            "train",
+            "trainer.device=2",
+            ["There is no trainer.device", "devices", "Did you mean trainer.devices?"],
+        ),
+        ("evaluate", "chekpoint=x", ["There is no chekpoint", "Did you mean checkpoint?"]),
+        (
+            "train",
+            "backbone=googlenet_gab",
+            ["googlenet_gab", "googlenet_gap", "vgg16_gap", "squeezenet_gap"],
+        ),
+        ("train", "dataset=imagenette", ["imagenette", "shapes", "tiny_imagenet"]),
+    ],
+)
+def test_a_wrong_word_gets_the_choices(name: str, argument: str, expected: list[str], tmp_path: Path) -> None:
+    answer = command(argument, name=name, folder=tmp_path)
+    assert answer.returncode != 0
+    for part in expected:
+        assert part in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_choices_are_those_of_the_part_that_was_chosen() -> None:
+    """`root` is no option of the default dataset, but of this one."""
+    assert suggestion("train", ["dataset=tiny_imagenet", "dataset.root=/x"]) == ""
+    assert "There is no dataset.root; dataset has: _target_, " in suggestion("train", ["dataset.root=/x"])
+    nearest = suggestion("train", ["dataset=tiny_imagenet", "dataset.rot=/x", "method.schedule.warmup=1"])
+    assert "Did you mean dataset.root?" in nearest
+    assert "Did you mean method.schedule.warm_up?" in nearest
+    assert "Did you mean" not in suggestion("train", ["trainer.zzzzzz=1"])
+    assert suggestion("train", ["backbone=nothing", "trainer.devices=2"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a b", "it's here"),
+        ("a=b", "ümlaut"),
+        ('it\'s = here, "twice"', "(x) [y] {z}"),
+        ("back\\slash\\", "50 %"),
+    ],
+)
+def test_any_path_can_be_given(one: str, other: str, tmp_path: Path) -> None:
+    """As the shell hands it over, without a second layer of quotes."""
+    paths = [f"run_dir={tmp_path / one}", f"paths.data={tmp_path / other}"]
+    answer = command(*paths, "--cfg", "job", folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    config = yaml.safe_load(answer.stdout)
+    assert config["run_dir"] == str(tmp_path / one)
+    assert config["paths"]["data"] == str(tmp_path / other)
+    assert config["callback"]["checkpoint"]["dirpath"] == f"{tmp_path / one}/checkpoints"
+
+
+def test_bad_data_stops_before_training_and_leaves_only_the_run(tmp_path: Path) -> None:
+    """The whole way, torch included: exit code, one line, the run's path last, nothing else written."""
+    (tmp_path / "here").mkdir()
+    run = tmp_path / "run"
+    options = ["dataset=tiny_imagenet", "dataset.root=no/where.zip", "trainer=cpu", f"run_dir={run}"]
+    answer = command(*options, folder=tmp_path / "here")
+    assert answer.returncode == 1
+    assert f"error: dataset.root={tmp_path}/here/no/where.zip does not exist" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout.splitlines()[-1] == str(run)
+    assert status(run)["state"] == "failed"
+    assert status(run)["command"].endswith("trainer=cpu " + options[-1])
+    assert os.listdir(tmp_path / "here") == []
+
+
+# One job, with a stand-in for training
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A job takes over logging and the environment."""
+    for variable in (RUN_DIR_VARIABLE, "LOCAL_RANK", "HYDRA_FULL_ERROR"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    root, ours = logging.getLogger(), logging.getLogger("cam_lightning")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Runs `work` as an entry point would; gives the run's directory."""
+
+    def start(work: Callable[[DictConfig, RunDirectory], None]) -> Path:
+        module = types.ModuleType("cam_lightning.standin")
+        module.run = work  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "cam_lightning.standin", module)
+        register_resolvers()
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose("train", overrides=[f"run_dir={tmp_path / 'run'}", "seed=7"])
+        run_job("standin", config)
+        return tmp_path / "run"
+
+    return start
+
+
+def status(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "status.json").read_text())
+
+
+def test_a_finished_job(job: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def work(config: DictConfig, run: RunDirectory) -> None:
+        assert status(run.path)["state"] == "running"
+        assert config.run_dir == str(run.path)
+        logging.getLogger("cam_lightning.somewhere").info("a line for the log")
+
+    folder = job(work)
+    assert status(folder)["state"] == "finished"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["seed"] == config["dataset"]["seed"] == 7
+    assert config["callback"]["checkpoint"]["dirpath"] == f"{folder}/checkpoints"
+    assert "a line for the log" in (folder / "log.txt").read_text()
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+
+
+def failing(error: BaseException, cause: BaseException | None = None) -> Callable[..., None]:
+    def work(config: DictConfig, run: RunDirectory) -> None:
+        run.write_json("results.json", {"kept": 1})
+        raise error from cause
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "message"),
+    [
+        (ValueError("the reason"), None, "the reason"),
+        (FileNotFoundError("a file is missing"), None, "a file is missing"),
+        (FloatingPointError("the loss is nan in step 3"), None, "the loss is nan in step 3"),
+        (InstantiationException("Error in call to target"), ValueError("the reason"), "the reason"),
+    ],
+)
+def test_an_error_of_the_user_s_is_one_line(
+    job: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    cause: BaseException | None,
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        job(failing(error, cause))
+    assert stop.value.code == 1
+    folder = tmp_path / "run"
+    assert status(folder)["state"] == "failed"
+    assert message in status(folder)["traceback"]
+    assert (folder / "results.json").is_file()
+    written = capsys.readouterr()
+    assert f"\nerror: {message}\n" in written.err
+    assert "Traceback" not in written.err
+    assert written.out.splitlines()[-1] == str(folder)
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), KeyboardInterrupt(), RuntimeError("a bug")])
+def test_an_error_of_ours_shows_its_traceback(job: Callable[..., Path], tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        job(failing(error))
+    assert caught.value is error
+    assert status(tmp_path / "run")["state"] == "failed"
+    assert type(error).__name__ in status(tmp_path / "run")["error"]
+
+
+def test_the_full_error_can_be_asked_for(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="the reason"):
+        job(failing(ValueError("the reason")))
+
+
+def test_a_directory_in_use_stops_the_job(
+    job: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = job(lambda config, run: None)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(SystemExit) as stop:
+        job(failing(AssertionError("it must not start")))
+    assert stop.value.code == 1
+    assert f"error: run_dir={folder} is already in use" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -1,0 +1,201 @@
+"""The entry points from a user's side: whole runs, tiny ones, and what bad input gets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = [
+    "dataset.num_train=41",
+    "dataset.num_test=23",
+    "dataset.image_size=[48,64]",
+    "dataset.train_size=48",
+    "dataset.batch_size=4",
+    "dataset.val_fraction=0.25",
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "trainer.log_every_n_steps=2",
+]
+
+
+def run(entry: str, *arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m cam_lightning.<entry>` in a folder of its own, as a user does."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"cam_lightning.{entry}", *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def results_of(run_dir: Path) -> dict[str, object]:
+    return json.loads((run_dir / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose directory has every character that a path may have."""
+    folder = tmp_path_factory.mktemp("train")
+    run_dir = folder / "it's a=run, [1]"
+    escaped = str(run_dir).replace("'", "\\'")
+    done = run("train", *TINY, f"run_dir='{escaped}'", cwd=folder)
+    assert done.stdout.rstrip().splitlines()[-1] == str(run_dir), "the run's path is the last line"
+    return run_dir
+
+
+def test_a_run_leaves_what_the_readme_promises(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert {
+        "config.yaml",
+        "metrics.csv",
+        "results.json",
+        "predictions.csv",
+        "overlays",
+        "checkpoints",
+    } <= names
+    assert json.loads((trained / "status.json").read_text())["state"] == "finished"
+    assert not [path.name for path in trained.rglob("*") if "=" in path.name]
+    assert not [name for name in names if name.startswith(".")], "parts are merged and removed"
+
+
+def test_results_are_flat_fractions_with_baselines_and_protocol(trained: Path) -> None:
+    results = results_of(trained)
+    for key in ("classification_error/top1", "classification_error/top5", "gt_known_error"):
+        assert 0 <= results[f"test/{key}"] <= 1  # type: ignore[operator]
+    for baseline in ("whole_image", "centre_box"):
+        for key in ("localization_error/top1", "localization_error/top5", "gt_known_error"):
+            assert 0 <= results[f"test/baseline/{baseline}/{key}"] <= 1  # type: ignore[operator]
+    assert results["test/num_images"] == 23
+    assert results["protocol/box/threshold"] == 0.2
+    assert results["protocol/evaluation_precision"] == "float32"
+
+
+def test_results_are_the_counts_of_the_predictions(trained: Path) -> None:
+    with (trained / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"test/{index:06d}" for index in range(23)]
+    wrong = {"classification": 0, "localization": 0, "gt_known": 0}
+    for row in rows:
+        first_is_right = json.loads(row["classes"])[0] == int(row["label"])
+        wrong["classification"] += not first_is_right
+        wrong["localization"] += not (first_is_right and json.loads(row["ious"])[0] >= 0.5)
+        wrong["gt_known"] += not float(row["gt_known_iou"]) >= 0.5
+    results = results_of(trained)
+    assert results["test/classification_error/top1"] == wrong["classification"] / 23
+    assert results["test/localization_error/top1"] == wrong["localization"] / 23
+    assert results["test/gt_known_error"] == wrong["gt_known"] / 23
+
+
+def test_evaluating_the_checkpoint_gives_the_run_s_own_numbers(trained: Path, tmp_path: Path) -> None:
+    run("evaluate", f"checkpoint='{str(trained).replace(chr(39), chr(92) + chr(39))}/checkpoints/last.ckpt'",
+        "trainer=cpu", f"run_dir={tmp_path}/evaluated", cwd=tmp_path)  # fmt: skip
+    assert (tmp_path / "evaluated" / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
+    ours, theirs = results_of(tmp_path / "evaluated"), results_of(trained)
+    assert {k: v for k, v in ours.items() if k.startswith("test/")} == {
+        k: v for k, v in theirs.items() if k.startswith("test/")
+    }
+
+
+def test_an_option_given_to_evaluate_changes_that_option_alone(trained: Path, tmp_path: Path) -> None:
+    checkpoint = str(trained / "checkpoints" / "last.ckpt").replace("'", "\\'")
+    run(
+        "evaluate",
+        f"checkpoint='{checkpoint}'",
+        "trainer=cpu",
+        "box.threshold=0.6",
+        f"run_dir={tmp_path}/e",
+        cwd=tmp_path,
+    )
+    results = results_of(tmp_path / "e")
+    assert results["protocol/box/threshold"] == 0.6
+    assert results["test/num_images"] == 23, "the dataset is the checkpoint's"
+    assert results["test/classification_error/top1"] == results_of(trained)["test/classification_error/top1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["test_checkpoint=first"], "test_checkpoint is last or best"),
+        (["dataset=tiny_imagenet", "dataset.root=nowhere.zip"], "nowhere.zip does not exist"),
+        (["dataset.classes=[star,nonsense]"], "'nonsense', not a class of the dataset"),
+        (["trainer=gpu", "trainer.devices=64"], "asks for 64 GPU(s), and torch sees"),
+        (["backbone.weights=nowhere.pth"], "nowhere.pth"),
+        (["method.learning_rate=1e30"], "Lower method.learning_rate"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_bad_input_gets_one_clear_line_and_a_code(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = run("train", *TINY, *arguments, f"run_dir={tmp_path}/run", cwd=tmp_path, check=False)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert "Traceback" in status["traceback"]
+
+
+def test_a_run_directory_in_use_is_refused_and_left_as_it_is(trained: Path, tmp_path: Path) -> None:
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in trained.iterdir())
+    escaped = str(trained).replace("'", "\\'")
+    done = run("train", *TINY, f"run_dir='{escaped}'", cwd=tmp_path, check=False)
+    assert done.returncode != 0
+    assert "already in use" in done.stderr
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in trained.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("backbone.pool=max backbone.variant=caffe", "is of another network"),
+        ("dataset.num_test=0", "no image"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(option: str, says: str, trained: Path, tmp_path: Path) -> None:
+    checkpoint = str(trained / "checkpoints" / "last.ckpt").replace("'", "\\'")
+    done = run("evaluate", f"checkpoint='{checkpoint}'", "trainer=cpu", *option.split(), f"run_dir={tmp_path}/e",
+               cwd=tmp_path, check=False)  # fmt: skip
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_a_truncated_checkpoint_is_named(trained: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:5000])
+    done = run("evaluate", f"checkpoint={broken}", "trainer=cpu", cwd=tmp_path, check=False)
+    assert done.returncode != 0
+    assert f"checkpoint={broken} cannot be read" in done.stderr
+
+
+def test_two_processes_count_what_one_counts(tmp_path: Path) -> None:
+    """DDP on two CPU processes; 23 test images divide by neither 2 processes nor batches of 4."""
+    run("train", *TINY, "trainer.devices=2", f"run_dir={tmp_path}/two", cwd=tmp_path)
+    run(
+        "evaluate",
+        f"checkpoint={tmp_path}/two/checkpoints/last.ckpt",
+        "trainer=cpu",
+        f"run_dir={tmp_path}/one",
+        cwd=tmp_path,
+    )
+    one, two = results_of(tmp_path / "one"), results_of(tmp_path / "two")
+    assert two["test/num_images"] == 23
+    for key in (key for key in one if key.startswith("test/") and key != "test/loss"):
+        assert one[key] == two[key], f"{key}: one process {one[key]}, two {two[key]}"
+    assert one["test/loss"] == pytest.approx(two["test/loss"], rel=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"], "no rank makes a directory of its own"
+
+
+def test_fast_dev_run_works(tmp_path: Path) -> None:
+    run("train", *TINY, "trainer.fast_dev_run=true", f"run_dir={tmp_path}/run", cwd=tmp_path)
+    assert (tmp_path / "run" / "results.json").exists()
