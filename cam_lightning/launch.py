@@ -9,6 +9,7 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,9 +51,7 @@ def entry_point(name: str) -> Callable[[], None]:
         run_job(name, config)
 
     def main() -> None:
-        if any(argument in ("--cfg", "-c") for argument in sys.argv) and "--resolve" not in sys.argv:
-            # What a run would really use, instead of `${…}`.
-            sys.argv.append("--resolve")
+        sys.argv[1:] = readable(sys.argv[1:])
         try:
             task()
         except SystemExit as stop:
@@ -60,6 +60,31 @@ def entry_point(name: str) -> Callable[[], None]:
             raise
 
     return main
+
+
+def readable(arguments: list[str]) -> list[str]:
+    """The command line as Hydra can read it.
+
+    A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted; and
+    `--cfg job` shows what a run would really use instead of `${…}`.
+    """
+    arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
+    shown = {"--cfg=job", "--cfg=all"} & set(arguments) or (
+        {"--cfg", "-c"} & set(arguments) and {"job", "all"} & set(arguments)
+    )
+    return [*arguments, "--resolve"] if shown and "--resolve" not in arguments else arguments
+
+
+def _quoted(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        if equals:
+            # Within quotes, backslashes count only before a quote.
+            escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+            return f"{key}='{escaped}'"
+    return argument
 
 
 def run_job(name: str, config: DictConfig) -> None:
@@ -81,14 +106,17 @@ def run_job(name: str, config: DictConfig) -> None:
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        print(f"\nerror: {cause}", file=sys.stderr)
+        print(f"\nerror: {_message(cause)}", file=sys.stderr)
         if run is not None:
             print(f"The traceback is in {run.path / 'status.json'}", file=sys.stderr)
         sys.stderr.flush()
         sys.exit(1)
     finally:
         if run is not None and run.is_writer:
-            # The last line, whatever happened: where to look.
+            _write_report(run)
+            # The last lines, whatever happened: where to look.
+            for kind, path in run.files().items():
+                print(f"{kind:<12} {path}")
             print(run.path, flush=True)
 
 
@@ -97,6 +125,24 @@ def root_cause(error: BaseException) -> BaseException:
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _write_report(run: RunDirectory) -> None:
+    from cam_lightning.report.html import write_report
+
+    try:
+        write_report(run.path)
+    except Exception:
+        # A page that cannot be drawn must not hide how the run itself ended.
+        log.exception("report.html could not be written")
+
+
+def _message(error: BaseException) -> str:
+    """What the error says; of an error in a data loader's worker, what the worker's said, without its traceback."""
+    text = str(error)
+    if text.startswith("Caught ") and "DataLoader worker" in text:
+        return text.strip().splitlines()[-1].partition(": ")[2]
+    return text
 
 
 def register_resolvers() -> None:

@@ -25,11 +25,14 @@ class RunDirectory:
     def create(cls, root: str | Path, name: str, wanted: str | Path | None = None) -> RunDirectory:
         """A fresh directory below `root`, or `wanted`, which must be empty or absent (FileExistsError).
 
-        In a process that another rank started, that rank's directory.
+        In a process of another rank, rank zero's directory: handed down where rank zero started the process,
+        `wanted` where something else did (torchrun, SLURM; ValueError where it is None).
         """
-        inherited = os.environ.get(RUN_DIR_VARIABLE)
-        if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
-            return cls(Path(inherited), is_writer=False)
+        if _rank() > 0:
+            given = os.environ.get(RUN_DIR_VARIABLE) or wanted
+            if given is None:
+                raise ValueError("processes that are started from outside need run_dir=PATH, to share one directory")
+            return cls(Path(given).expanduser().absolute(), is_writer=False)
         if wanted is not None:
             path = Path(wanted).expanduser().absolute()
             if path.is_file() or (path.is_dir() and any(path.iterdir())):
@@ -60,6 +63,7 @@ class RunDirectory:
     def files(self) -> dict[str, str]:
         """What the run has written for people, by name."""
         names = {
+            "report": "report.html",
             "results": "results.json",
             "predictions": "predictions.csv",
             "curves": "metrics.csv",
@@ -76,6 +80,12 @@ class RunDirectory:
             status["error"] = f"{type(error).__name__}: {error}"
             status["traceback"] = "".join(traceback.format_exception(error))
         self.write_json("status.json", status)
+
+
+def _rank() -> int:
+    """This process's rank, as Lightning, torchrun or SLURM says before any of them has started."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
 
 
 def _make_unique(root: Path, name: str) -> Path:

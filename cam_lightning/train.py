@@ -46,7 +46,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     require_every_image(results, "test", data, config)
     if run.is_writer:
         run.write_json("results.json", results)
-        print_results(results, "test", run.files())
+        print_results(results)
 
 
 def _warn_of_slow_rate(config: DictConfig) -> None:

@@ -129,7 +129,7 @@ def test_an_option_given_to_evaluate_changes_that_option_alone(trained: Path, tm
     [
         (["test_checkpoint=first"], "test_checkpoint is last or best"),
         (["dataset=tiny_imagenet", "dataset.root=nowhere.zip"], "nowhere.zip does not exist"),
-        (["dataset.classes=[star,nonsense]"], "'nonsense', not a class of the dataset"),
+        (["dataset.classes=[basket,nonsense]"], "'nonsense', not a class of the dataset"),
         (["trainer=gpu", "trainer.devices=64"], "asks for 64 GPU(s), and torch sees"),
         (["backbone.weights=nowhere.pth"], "nowhere.pth"),
         (["method.learning_rate=1e30"], "Lower method.learning_rate"),

@@ -1,8 +1,9 @@
 """Synthetic scenes: textured objects of ten classes among clutter, drawn on the fly from (seed, index).
 
-A scene is photograph-like where it matters for class activation maps: an object's class shows in its outline
-and in the pattern all over its body, never in its colours; light, shadow, blur and grain are a camera's; the
-clutter is lit and coloured in the same way, with other outlines and patterns. Frame `original` throughout.
+A scene is photograph-like where it matters for class activation maps. An object's class is the pattern all over
+its body, whatever its outline and colours, so that the evidence for it is the whole object. Light, shadow, blur
+and grain are a camera's; the clutter is lit and coloured in the same way, with irregular patterns. Frame
+`original` throughout.
 
 Points of the plane are complex numbers x + iy in pixels, y down; pixel centres are whole numbers.
 """
@@ -33,7 +34,7 @@ CLASS_NAMES: tuple[str, ...] = tuple(PATTERNS)
 
 _MARGIN = 2
 """Pixels kept free around the region of each object: none touches the border or another object's box."""
-_PAIR_PROBABILITY = 0.15
+_PAIR_PROBABILITY = 0.05
 _SUBPIXEL_BITS = 4
 
 
@@ -72,7 +73,7 @@ def draw_scene(seed: int, index: int) -> Scene:
     masks = []
     for region, area in _places(rng, height, width):
         alpha = np.zeros((height, width), np.uint8)
-        contours = _contours(rng, CLASS_NAMES[label], region, area)
+        contours = _contours(rng, region, area)
         cv2.fillPoly(alpha, [_fixed_point(contour) for contour in contours], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
         _paste_object(rng, image, alpha, CLASS_NAMES[label], to_light)
         masks.append(alpha >= 128)
@@ -105,7 +106,7 @@ def _corners(*points: tuple[float, float]) -> np.ndarray:
 
 @cache
 def _outlines() -> dict[str, tuple[np.ndarray, ...]]:
-    """Closed polygons of each class, about 1 around the origin; a second polygon is a hole."""
+    """Closed polygons by name, about 1 around the origin; a second polygon is a hole."""
     turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     circle = np.exp(1j * turn)
     teeth = np.arange(8)[:, None] * np.pi / 4 + [-0.27, -0.17, 0.17, 0.27]
@@ -149,14 +150,15 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[tuple[tup
     return [(first, area / 2 * ratio), (second, area / 2 / ratio)]
 
 
-def _contours(rng: np.random.Generator, name: str, region: tuple[float, ...], area: float) -> list[np.ndarray]:
-    """The class's outline, stretched, mirrored, turned, with a box of `area` (less to fit), in `region`."""
-    log_stretch, mirror, turn, across, down = rng.random(5).tolist()
+def _contours(rng: np.random.Generator, region: tuple[float, ...], area: float) -> list[np.ndarray]:
+    """One of the outlines, stretched, mirrored, turned, with a box of `area` (less to fit), in `region`."""
+    choice, log_stretch, mirror, turn, across, down = rng.random(6).tolist()
+    outlines = tuple(_outlines().values())
     stretch = math.exp(0.4 * (log_stretch - 0.5))
     side = 1 if mirror < 0.5 else -1
     turned = [
         (side * stretch * outline.real + 1j / stretch * outline.imag) * cmath.rect(1, 0.9 * (turn - 0.5))
-        for outline in _outlines()[name]
+        for outline in outlines[int(choice * len(outlines))]
     ]
     x, y = turned[0].real, turned[0].imag
     left, top = float(x.min()), float(y.min())

@@ -16,7 +16,7 @@ TILE = 192
 """Side of a tile in pixels."""
 SHEET = 3 * TILE
 PERIOD = 12
-"""Pixels of a sheet per unit of `x` and `y` below: stripes, for one, are this far apart."""
+"""Pixels of a sheet per unit of `x` and `y` below: the strips of a basket, for one, are this far apart."""
 
 _UNITS = TILE // PERIOD
 _SUPERSAMPLING = 2
@@ -32,8 +32,10 @@ def _edges(wave: np.ndarray, gain: float = 2.5) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(gain * wave)
 
 
-def _stripes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return _edges(_cos(x))
+def _basket(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Squares of upright and of lying strips in turn."""
+    upright = (np.floor(x / 2) + np.floor(y / 2)) % 2 == 0
+    return _edges(np.where(upright, _cos(x), _cos(y)))
 
 
 def _checks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -86,16 +88,16 @@ def _ripples(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "star": _stripes,
-    "ring": _checks,
-    "cross": _bricks,
-    "crescent": _wood,
-    "arrow": _zigzag,
-    "gear": _grooves,
-    "heart": _dots,
-    "leaf": _net,
-    "fish": _scales,
-    "clover": _ripples,
+    "basket": _basket,
+    "checks": _checks,
+    "bricks": _bricks,
+    "wood": _wood,
+    "zigzag": _zigzag,
+    "grooves": _grooves,
+    "dots": _dots,
+    "net": _net,
+    "scales": _scales,
+    "ripples": _ripples,
 }
 """The pattern of each class, in the order of the labels: grey in 0..1 at `x` and `y`."""
 

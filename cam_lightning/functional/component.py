@@ -1,8 +1,8 @@
 """The box of a map's largest connected component at one threshold, straight from the map's own resolution.
 
-The order of post-processing is the house's: upsample → rectify or not → normalise → keep pixels strictly
-above the threshold → label 8-connected components → box of the largest. The last pixel row is all that is
-ever held of the upsampled map: a row is cheaper to compute twice than to write out and read back.
+Upsample → rectify or not → normalise → keep pixels strictly above the threshold → label 8-connected
+components → box of the largest. Of the upsampled map only one row is ever held: a row is cheaper to compute
+twice than to write out and read back.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def largest_component_boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (M, 4) of each map's largest 8-connected component, and which maps name no region (M,), bool.
 
-    `map_Mhw` are raw maps, `size_M2` the height and width in pixels that each is upsampled to
-    (`align_corners=False`, as `torch.nn.functional.interpolate` to float32 rounding; a map of that size
-    already is left as it is). Boxes are float32 xyxy, half-open, in those pixels.
+    `map_Mhw` are raw maps, `size_M2` the height and width in pixels that each is upsampled to, as
+    `torch.nn.functional.interpolate` does (`align_corners=False`), to float32 rounding; a map of that size is left
+    as it is. Boxes are float32 xyxy, half-open, in those pixels.
 
     `rectify` sets negative values to 0. A pixel v belongs to the region if v > level, where the level is
     computed in float64 and rounded to float32:
@@ -44,20 +44,17 @@ def largest_component_boxes(
         minmax   min + threshold · (max - min)         (v - min)/(max-min) > threshold
         none     threshold                             v                   > threshold
 
-    with max and min over the upsampled, rectified map. Largest is by pixel count; of equally large
-    components the one that comes first in raster order wins. A map with a value that is not finite, a
-    constant map, a map that is nowhere positive under `max`, or one with nothing above the level names no
-    region: its box is the whole image, and it is marked. Releases the interpreter's lock, so it can run
-    beside a network's forward.
+    with max and min over the upsampled, rectified map. Largest is by pixel count; of equally large components the
+    one that comes first in raster order wins. A map with a value that is not finite, a constant map, a map that is
+    nowhere positive under `max`, or one with nothing above the level names no region: its box is the whole image,
+    and it is marked. Releases the interpreter's lock, so it can run beside a network's forward.
 
     Zhou et al. 2016, section 3.2. Raises ValueError for shapes, sizes or options other than these.
     """
     map_Mhw = np.ascontiguousarray(map_Mhw, dtype=np.float32)
     size_M2 = np.ascontiguousarray(size_M2, dtype=np.int64)
     if map_Mhw.ndim != 3 or 0 in map_Mhw.shape[1:] or size_M2.shape != (len(map_Mhw), 2):
-        raise ValueError(
-            f"maps must be (M, h, w), neither h nor w zero, with sizes (M, 2); got {map_Mhw.shape} and {size_M2.shape}"
-        )
+        raise ValueError(f"maps must be (M, h, w), not empty, with sizes (M, 2); got {map_Mhw.shape}, {size_M2.shape}")
     if (size_M2 < 1).any():
         raise ValueError(f"an image has at least one pixel; got height and width {size_M2.min(0).tolist()}")
     if normalise not in NORMALISATIONS:
@@ -142,22 +139,17 @@ def _find_box(
             num_here = _find_runs(row, level, changes, eights, here)
             num_labels = _label_runs(here, num_here, above, num_above, y, parent, stats, num_labels)
         num_above = num_here
-    best = 0
+    largest = 0
     for label in range(num_labels):
-        if parent[label] == label and stats[label, 0] > stats[best, 0]:
-            best = label
-    if num_labels > 0:
-        for side in range(4):
-            box_4[side] = stats[best, 1 + side]
-    return num_labels > 0
+        if parent[label] == label and stats[label, 0] > largest:
+            largest = stats[label, 0]
+            box_4[0], box_4[1], box_4[2], box_4[3] = stats[label, 1:]
+    return largest > 0
 
 
 @_kernel
 def _is_usable(map_hw: np.ndarray) -> bool:
-    """Whether every value is finite and not all are the same.
-
-    Constant maps are found before upsampling, where rounding would make them differ in the last bit.
-    """
+    """Whether every value is finite and not all are the same; upsampled, those would differ in the last bit."""
     first = map_hw[0, 0]
     varies = False
     for value in map_hw.flat:
@@ -227,9 +219,9 @@ def _order_key(bits: np.int32) -> np.int32:
 def _find_runs(row: np.ndarray, level: np.float32, changes: np.ndarray, eights: np.ndarray, runs: np.ndarray) -> int:
     """Writes (start, end) of the row's runs above the level, half-open, and returns their number.
 
-    Marks where the row enters or leaves the region, a loop without branches that the compiler vectorises,
-    then looks for the few marks eight at a time: `eights` are the bytes `changes` as 64-bit words
-    (little-endian). The row's first and last entry are minus infinity.
+    Marks where the row enters or leaves the region, a loop without branches that the compiler vectorises, then looks
+    for the few marks eight at a time: `eights` are the bytes `changes` as 64-bit words (little-endian). The row's
+    first and last entry are minus infinity.
     """
     for x in range(len(row) - 1):
         changes[x] = (row[x] > level) != (row[x + 1] > level)
@@ -276,8 +268,7 @@ def _label_runs(
             label = num_labels
             num_labels += 1
             parent[label] = label
-            stats[label, 0], stats[label, 1], stats[label, 2] = 0, start, y
-            stats[label, 3], stats[label, 4] = end, y + 1
+            stats[label, 0], stats[label, 1], stats[label, 2], stats[label, 3] = 0, start, y, end
         stats[label, 0] += end - start
         stats[label, 1] = min(stats[label, 1], start)
         stats[label, 3] = max(stats[label, 3], end)

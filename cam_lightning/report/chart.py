@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -89,12 +90,14 @@ def line_chart(
     y_values = round_numbers(*y_range, 5, outside=True)
     to_x, to_y = _scale(*x_range, LEFT, RIGHT), _scale(y_values[0], y_values[-1], BOTTOM, TOP)
     lines = []
-    for number, one in enumerate(series):
+    styles = Counter[bool]()
+    for one in series:
         places = [(to_x(x), to_y(y)) for x, y in one.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in _thinned(places))
         with_dots = len(places) <= 30
         dots = [(round(x, 1), round(y, 1), n) for (x, y), n in zip(places, one.notes, strict=True)]
-        style = "baseline" if one.is_baseline else f"line{number}"
+        style = f"{'baseline dash' if one.is_baseline else 'line'}{styles[one.is_baseline]}"
+        styles[one.is_baseline] += 1
         lines.append(Line(one.label, one.value, style, path, dots if with_dots else []))
     return LineChart(
         title,

@@ -31,9 +31,10 @@ def write_report(run_dir: Path) -> Path:
     overlays, configuration and command. For a run that failed, as far as it got.
     """
     record = read_run(run_dir)
+    values = record.results or last_values(record.curves)
+    splits = {key.split("/")[0] for key in values}
     # A run that ended before its test is shown by its last validation.
-    was_tested = any(key.startswith("test/") for key in record.results)
-    split = "test" if was_tested or any((run_dir / "overlays" / "test").glob("*.png")) else "val"
+    split = "val" if "val" in splits and "test" not in splits else "test"
     predictions = read_predictions(run_dir, split)
     page = _TEMPLATES.get_template("report.html.j2").render(
         title=_title(record),
@@ -43,7 +44,7 @@ def write_report(run_dir: Path) -> Path:
         command=record.status.get("command", ""),
         error=record.status.get("error", ""),
         traceback=record.status.get("traceback", ""),
-        table=result_table(record.results if was_tested else last_values(record.curves), split),
+        table=result_table(values, split),
         protocol={key.partition("/")[2]: value for key, value in record.results.items() if key.startswith("protocol/")},
         curves=learning_curves(record.curves),
         overlaps=overlaps(predictions, record, split),

@@ -40,13 +40,11 @@ def results_table(results: Results, split: str = "test") -> Table:
     return table
 
 
-def print_results(results: Results, split: str, paths: dict[str, str]) -> None:
-    """Prints the table, and below it where each kind of result lies."""
+def print_results(results: Results, split: str = "test") -> None:
+    """Prints the table."""
     console = Console()
     console.print()
     console.print(results_table(results, split))
-    for name, path in paths.items():
-        console.print(f"{name:<12} {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _rule(results: Results) -> str:

@@ -126,7 +126,7 @@ def test_images_per_class_shortens_training_alone() -> None:
     ("options", "complaint"),
     [
         (
-            {"classes": ["star", "unicorn", "gryphon"]},
+            {"classes": ["basket", "unicorn", "gryphon"]},
             r"dataset\.classes names 'unicorn', 'gryphon', not a class",
         ),
         (

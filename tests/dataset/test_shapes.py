@@ -26,7 +26,7 @@ def test_counts_and_names() -> None:
         "test": 20,
     }
     assert np.bincount(data.examples["val"].split.label_N).tolist() == [1] * 10
-    assert data.display_name("star") == "star"
+    assert data.display_name("basket") == "basket"
     every_id = [identity for examples in data.examples.values() for identity in examples.ids]
     assert len(set(every_id)) == 60
 

@@ -98,7 +98,7 @@ def test_learning_curves_join_what_belongs_together(make_run: Callable[..., Path
     assert loss.title == "Loss"
     assert [(line.label, line.value) for line in loss.lines] == [("val", "2.25"), ("train", "2.5")]
     assert [line.label for line in localization.lines] == ["val top-1", "val GT-known", "val centre box"]
-    assert [line.style for line in localization.lines] == ["line0", "line1", "baseline"]
+    assert [line.style for line in localization.lines] == ["line0", "line1", "baseline dash0"]
     assert last_values(curves)["val/gt_known_error"] == 0.75
 
 

@@ -194,22 +194,16 @@ def _in_browser(chromium: str, report: Path, tmp_path: Path, script: str, width:
 
     A frame, since a browser's own window has a least width, which is more than a phone's.
     """
-    script = f"<script>document.body.dataset.answer = JSON.stringify((() => {{{script}}})())</script>"
+    script = f"<script>parent.document.body.dataset.answer = JSON.stringify((() => {{{script}}})())</script>"
     page = report.read_text(encoding="utf-8").replace("</body>", script + "</body>")
     driver = tmp_path / "driver.html"
-    driver.write_text(
-        f"""<!doctype html><meta charset="utf-8"><body>
-        <iframe style="width: {width}px; height: 900px; border: 0" srcdoc="{escape(page)}"></iframe>
-        <script>addEventListener("load", () => {{
-          document.body.dataset.answer = document.querySelector("iframe").contentDocument.body.dataset.answer;
-          document.querySelector("iframe").remove();
-        }})</script>""",
-        encoding="utf-8",
-    )
+    frame = f'<iframe style="width: {width}px; height: 900px; border: 0" srcdoc="{escape(page)}"></iframe>'
+    driver.write_text(f'<!doctype html><meta charset="utf-8"><body>{frame}', encoding="utf-8")
     command = [
         chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1600,1000", "--dump-dom", driver.as_uri(),
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1600,1000",
+        "--virtual-time-budget=10000", "--dump-dom", driver.as_uri(),
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     (answer,) = Page(dom).values("data-answer")
@@ -287,10 +281,10 @@ def test_filters_combine_and_count(
 
 @pytest.mark.browser
 def test_a_picture_opens_large_and_steps_through_what_is_shown(
-    make_run: MakeRun, rows: list[Any], chromium: str, tmp_path: Path
+    make_run: MakeRun, rows: list[Any], results: dict[str, Any], chromium: str, tmp_path: Path
 ) -> None:
     answer = _in_browser(
-        chromium, write_report(make_run(rows)), tmp_path,
+        chromium, write_report(make_run(rows, results)), tmp_path,
         CLICK + """
         choose("box", "miss");
         const dialog = document.querySelector("dialog"), title = () => dialog.querySelector("h3").textContent;
