@@ -1,9 +1,9 @@
 """Synthetic scenes: textured objects of ten classes among clutter, drawn on the fly from (seed, index).
 
 A scene is photograph-like where it matters for class activation maps. An object's class is the pattern all over
-its body, whatever its outline and colours, so that the evidence for it is the whole object. Light, shadow, blur
-and grain are a camera's; the clutter is lit and coloured in the same way, with irregular patterns. Frame
-`original` throughout.
+its body, in colours around a hue of its own, whatever its outline: the evidence for it is the whole object. Light,
+shadow, blur and grain are a camera's; the clutter is lit in the same way, with irregular patterns of every colour.
+Frame `original` throughout.
 
 Points of the plane are complex numbers x + iy in pixels, y down; pixel centres are whole numbers.
 """
@@ -75,7 +75,7 @@ def draw_scene(seed: int, index: int) -> Scene:
         alpha = np.zeros((height, width), np.uint8)
         contours = _contours(rng, region, area)
         cv2.fillPoly(alpha, [_fixed_point(contour) for contour in contours], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-        _paste_object(rng, image, alpha, CLASS_NAMES[label], to_light)
+        _paste_object(rng, image, alpha, label, to_light)
         masks.append(alpha >= 128)
     boxes = [_tight_box(mask.view(np.uint8)) for mask in masks]
     return Scene(_photograph(rng, image), label, np.array(boxes, np.float32), np.stack(masks))
@@ -138,7 +138,7 @@ def _places(rng: np.random.Generator, height: int, width: int) -> list[tuple[tup
     low, right, bottom = _MARGIN, width - 1 - _MARGIN, height - 1 - _MARGIN
     smallest = 0.04 if pair >= _PAIR_PROBABILITY else 0.12
     # Even on a logarithmic scale, then leaning towards the large: a tenth of the image is small, not typical.
-    area = height * width * smallest * (0.5 / smallest) ** (size**0.4)
+    area = height * width * smallest * (0.5 / smallest) ** (size**0.3)
     if pair >= _PAIR_PROBABILITY:
         return [((low, low, right, bottom), area)]
     ratio = 2 ** (log_ratio - 0.5)
@@ -182,9 +182,14 @@ _MIXTURE = np.stack([np.linspace(1, 0, 256), np.linspace(0, 1, 256)], 1)
 """How much each grey takes of two colours."""
 
 
-def _ramp(rng: np.random.Generator, contrast: float, saturation: float) -> np.ndarray:
-    """A colour for each grey, uint8 RGB (256, 1, 3), from dark to light or from light to dark."""
+def _ramp(rng: np.random.Generator, contrast: float, saturation: float, near_hue: float | None = None) -> np.ndarray:
+    """A colour for each grey, uint8 RGB (256, 1, 3), from dark to light or from light to dark.
+
+    With `near_hue`, in turns of the colour wheel, both ends stay within a tenth of it.
+    """
     level, stretch, flip, hue, other_hue, vivid, other_vivid = rng.random(7).tolist()
+    if near_hue is not None:
+        hue, other_hue = ((near_hue + 0.2 * (anywhere - 0.5)) % 1 for anywhere in (hue, other_hue))
     contrast *= 0.8 + 0.4 * stretch
     dark = 255 * (0.12 + (0.86 - contrast) * level)
     colours = [
@@ -239,16 +244,18 @@ def _paste(image: np.ndarray, alpha: np.ndarray, paint: np.ndarray, to_light: co
     cv2.add(cv2.multiply(paint, own, scale=1 / 128), cv2.multiply(image, ground, scale=1 / 255), dst=image)
 
 
-def _paste_object(rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray, name: str, to_light: complex) -> None:
+def _paste_object(
+    rng: np.random.Generator, image: np.ndarray, alpha: np.ndarray, label: int, to_light: complex
+) -> None:
     x0, y0, x1, y1 = _tight_box(alpha)
     size = math.sqrt((x1 - x0) * (y1 - y0))
     depth = max(2, round(0.06 * size))
     around = np.s_[max(0, y0 - 2 * depth) : y1 + 2 * depth, max(0, x0 - 2 * depth) : x1 + 2 * depth]
     height, width = alpha[around].shape
     period = min(max(0.18 * size, 9.0), 15.0) * 1.25 ** (rng.random() - 0.5)
-    pattern = _pattern(rng, name, height, width, period)
+    pattern = _pattern(rng, CLASS_NAMES[label], height, width, period)
     worn = cv2.addWeighted(pattern, 0.9, _piece(rng, clutter_sheets()[0], height, width), 0.25, -20)
-    paint = cv2.applyColorMap(worn, _ramp(rng, contrast=0.6, saturation=0.9))
+    paint = cv2.applyColorMap(worn, _ramp(rng, 0.6, 0.9, near_hue=label / len(CLASS_NAMES)))
     _paste(image[around], alpha[around], paint, to_light, depth)
 
 

@@ -52,7 +52,7 @@ def _bricks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _wood(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     bend = 0.5 * _cos(y / 8 + 0.3 * _cos(x / 8)) + 0.25 * _cos(y / 4 + x / 16) + 0.35 * _cos(x / 4)
-    return ((0.75 * x + bend) % 1) ** 1.5
+    return ((x + bend) % 1) ** 1.5
 
 
 def _zigzag(x: np.ndarray, y: np.ndarray) -> np.ndarray:
