@@ -168,7 +168,7 @@ def test_parts_that_can_be_on_together_nest_under_their_own_name(group: str, cho
     assert list(content) == ([] if choice == "none" else [choice])
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(CONF.glob("*.yaml"))])
+@pytest.mark.parametrize("name", ["train", "evaluate"])
 @pytest.mark.parametrize(("group", "choice"), choices(*CHOICES))
 def test_every_choice_composes(name: str, group: str, choice: str) -> None:
     config = composed(f"{group}={choice}", name=name)

@@ -128,7 +128,6 @@ def test_an_option_given_to_evaluate_changes_that_option_alone(trained: Path, tm
     ("arguments", "says"),
     [
         (["test_checkpoint=first"], "test_checkpoint is last or best"),
-        (["dataset=tiny_imagenet", "dataset.root=nowhere.zip"], "nowhere.zip does not exist"),
         (["dataset.classes=[basket,nonsense]"], "'nonsense', not a class of the dataset"),
         (["trainer=gpu", "trainer.devices=64"], "asks for 64 GPU(s), and torch sees"),
         (["backbone.weights=nowhere.pth"], "nowhere.pth"),
@@ -144,6 +143,12 @@ def test_bad_input_gets_one_clear_line_and_a_code(arguments: list[str], says: st
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert status["state"] == "failed"
     assert "Traceback" in status["traceback"]
+
+
+def test_a_missing_dataset_is_named(tmp_path: Path) -> None:
+    done = run("train", "dataset=tiny_imagenet", "dataset.root=nowhere.zip", "trainer=cpu", cwd=tmp_path, check=False)
+    assert done.returncode != 0
+    assert "nowhere.zip does not exist" in done.stderr
 
 
 def test_a_run_directory_in_use_is_refused_and_left_as_it_is(trained: Path, tmp_path: Path) -> None:
