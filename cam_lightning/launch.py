@@ -90,15 +90,17 @@ def _quoted(argument: str) -> str:
 def run_job(name: str, config: DictConfig) -> None:
     """Runs one composed job in a directory of its own; ends the process with a code that is not 0 if it fails."""
     run: RunDirectory | None = None
+    exit_code = 1
     command = shlex.join(["python", "-m", f"cam_lightning.{name}", *sys.argv[1:]])
     try:
-        run = RunDirectory.create(config.paths.runs, _title(config), config.run_dir)
+        run = RunDirectory.create(config.paths.runs, _title(name, config), config.run_dir)
         start_logging(run.path, run.is_writer)
         OmegaConf.update(config, "run_dir", str(run.path))
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
         run.write_status("running", command)
         importlib.import_module(f"cam_lightning.{name}").run(config, run)
         run.write_status("finished", command)
+        exit_code = 0
     except BaseException as error:
         if run is not None:
             run.write_status("failed", command, error)
@@ -110,14 +112,28 @@ def run_job(name: str, config: DictConfig) -> None:
         if run is not None:
             print(f"The traceback is in {run.path / 'status.json'}", file=sys.stderr)
         sys.stderr.flush()
-        sys.exit(1)
+        sys.exit(exit_code)
     finally:
         if run is not None and run.is_writer:
-            _write_report(run)
-            # The last lines, whatever happened: where to look.
-            for kind, path in run.files().items():
-                print(f"{kind:<12} {path}")
-            print(run.path, flush=True)
+            _close(run, exit_code, has_report="callback" in config)
+
+
+def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
+    """Ends what watches the run, draws its page, and says last of all, whatever happened, where to look."""
+    from cam_lightning.report.wandb_run import finish_run
+
+    try:
+        finish_run(run.path, exit_code)
+        if has_report:
+            from cam_lightning.report.html import write_report
+
+            write_report(run.path)
+    except Exception:
+        # What cannot be drawn or closed must not hide how the run itself ended.
+        log.exception("the run's report or its Weights & Biases run could not be closed")
+    for kind, path in run.files().items():
+        print(f"{kind:<12} {path}")
+    print(run.path, flush=True)
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -125,16 +141,6 @@ def root_cause(error: BaseException) -> BaseException:
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _write_report(run: RunDirectory) -> None:
-    from cam_lightning.report.html import write_report
-
-    try:
-        write_report(run.path)
-    except Exception:
-        # A page that cannot be drawn must not hide how the run itself ended.
-        log.exception("report.html could not be written")
 
 
 def _message(error: BaseException) -> str:
@@ -165,9 +171,10 @@ def _gpu_present() -> bool:
     return bool(glob("/dev/nvidia[0-9]*"))
 
 
-def _title(config: DictConfig) -> str:
+def _title(name: str, config: DictConfig) -> str:
+    """What a run's directory is called after: the dataset and backbone chosen, or the entry point where none is."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return "_".join(str(choices.get(group, group)) for group in ("dataset", "backbone"))
+    return "_".join(str(choices[group]) for group in ("dataset", "backbone") if group in choices) or name
 
 
 def suggestion(name: str, arguments: list[str]) -> str:

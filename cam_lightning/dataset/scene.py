@@ -1,9 +1,9 @@
 """Synthetic scenes: textured objects of ten classes among clutter, drawn on the fly from (seed, index).
 
 A scene is photograph-like where it matters for class activation maps. An object's class is the pattern all over
-its body, in colours around a hue of its own, whatever its outline: the evidence for it is the whole object. Light,
-shadow, blur and grain are a camera's; the clutter is lit in the same way, with irregular patterns of every colour.
-Frame `original` throughout.
+its body, whatever its outline and colours, so that the evidence for it is the whole object. Light, shadow, blur
+and grain are a camera's; the clutter is lit and coloured in the same way, with irregular patterns. Frame
+`original` throughout.
 
 Points of the plane are complex numbers x + iy in pixels, y down; pixel centres are whole numbers.
 """
@@ -182,14 +182,9 @@ _MIXTURE = np.stack([np.linspace(1, 0, 256), np.linspace(0, 1, 256)], 1)
 """How much each grey takes of two colours."""
 
 
-def _ramp(rng: np.random.Generator, contrast: float, saturation: float, near_hue: float | None = None) -> np.ndarray:
-    """A colour for each grey, uint8 RGB (256, 1, 3), from dark to light or from light to dark.
-
-    With `near_hue`, in turns of the colour wheel, both ends stay within a tenth of it.
-    """
+def _ramp(rng: np.random.Generator, contrast: float, saturation: float) -> np.ndarray:
+    """A colour for each grey, uint8 RGB (256, 1, 3), from dark to light or from light to dark."""
     level, stretch, flip, hue, other_hue, vivid, other_vivid = rng.random(7).tolist()
-    if near_hue is not None:
-        hue, other_hue = ((near_hue + 0.2 * (anywhere - 0.5)) % 1 for anywhere in (hue, other_hue))
     contrast *= 0.8 + 0.4 * stretch
     dark = 255 * (0.12 + (0.86 - contrast) * level)
     colours = [
@@ -252,10 +247,10 @@ def _paste_object(
     depth = max(2, round(0.06 * size))
     around = np.s_[max(0, y0 - 2 * depth) : y1 + 2 * depth, max(0, x0 - 2 * depth) : x1 + 2 * depth]
     height, width = alpha[around].shape
-    period = min(max(0.18 * size, 9.0), 15.0) * 1.25 ** (rng.random() - 0.5)
+    period = min(max(0.21 * size, 10.0), 18.0) * 1.25 ** (rng.random() - 0.5)
     pattern = _pattern(rng, CLASS_NAMES[label], height, width, period)
     worn = cv2.addWeighted(pattern, 0.9, _piece(rng, clutter_sheets()[0], height, width), 0.25, -20)
-    paint = cv2.applyColorMap(worn, _ramp(rng, 0.6, 0.9, near_hue=label / len(CLASS_NAMES)))
+    paint = cv2.applyColorMap(worn, _ramp(rng, contrast=0.6, saturation=0.9))
     _paste(image[around], alpha[around], paint, to_light, depth)
 
 

@@ -128,8 +128,8 @@ def test_a_centred_box_misses_most_objects(scenes: list[Scene], side: float) -> 
     assert misses / len(scenes) >= 0.6
 
 
-def test_the_mean_colour_tells_the_class_only_in_part() -> None:
-    """Nearest class mean, fitted on 600 scenes and tried on 400; chance is 0.1."""
+def test_the_mean_colour_does_not_tell_the_class() -> None:
+    """Nearest class mean, fitted on 600 scenes and tried on 400: chance is 0.1, its deviation 0.015."""
     colours: list[np.ndarray] = []
     for index in range(1000):
         scene = draw_scene(SEED + 1, index)
@@ -137,7 +137,7 @@ def test_the_mean_colour_tells_the_class_only_in_part() -> None:
     known, asked = np.stack(colours[:600]), np.stack(colours[600:])
     means = np.stack([known[label::10].mean(0) for label in range(10)])
     guesses = np.linalg.norm(asked[:, None] - means, axis=2).argmin(1)
-    assert 0.2 < (guesses == np.arange(600, 1000) % 10).mean() < 0.6
+    assert (guesses == np.arange(600, 1000) % 10).mean() < 0.16
 
 
 def test_an_object_differs_from_its_surroundings_by_its_pattern(scenes: list[Scene]) -> None:
