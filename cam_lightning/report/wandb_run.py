@@ -1,0 +1,72 @@
+"""The Weights & Biases run of a job: opened before anything is trained, closed with the job's exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+log = logging.getLogger(__name__)
+
+
+def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any:
+    """Opens the job's one run and returns it; the configuration is read from `run_dir`.
+
+    `mode` is `offline` (files below `<run_dir>/wandb`, for `wandb sync`) or `online`. Raises ImportError
+    without the package, ConnectionError where online has no account or no network, ValueError for other options
+    that W&B refuses.
+    """
+    if mode not in ("offline", "online"):
+        raise ValueError(f"logger.wandb.mode is offline or online; got {mode!r}")
+    try:
+        import wandb
+    except ImportError as error:
+        raise ImportError("logger=wandb needs a package: pip install 'cam-lightning[wandb]'") from error
+    try:
+        # Asked for here, because wandb itself would ask at the terminal, or go offline without a word.
+        if mode == "online" and not wandb.login(prompt=False):
+            raise ConnectionError(
+                "logger.wandb.mode=online has no account: run `wandb login` once, or leave the mode at offline"
+            )
+        config_file = run_dir / "config.yaml"
+        run = wandb.init(
+            project=project,
+            entity=entity,
+            mode=mode,  # type: ignore[arg-type]
+            dir=str(run_dir),
+            name=run_dir.name,
+            config=yaml.safe_load(config_file.read_text(encoding="utf-8")) if config_file.exists() else None,
+            reinit="finish_previous",
+            # The terminal belongs to the progress bar, and log.txt holds what was said.
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+    except wandb.Error as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        if mode == "offline":
+            raise ValueError(f"logger=wandb could not start: {reason}") from error
+        raise ConnectionError(
+            f"logger.wandb.mode=online has no network or no valid account ({reason}); mode=offline needs neither"
+        ) from error
+    where = run.url if mode == "online" else f"{Path(run.dir).parent}; `wandb sync` uploads it"
+    log.info("Weights & Biases, %s: %s", mode, where)
+    # Steps are the trainer's, as in metrics.csv; W&B's own count the calls.
+    run.define_metric("*", step_metric="trainer/global_step")
+    return run
+
+
+def finish_run(run_dir: Path, exit_code: int) -> None:
+    """Closes the job's run, if it has one, with `results.json` as its summary and the job's exit code."""
+    wandb = sys.modules.get("wandb")
+    run = None if wandb is None else wandb.run
+    if run is None:
+        return
+    results = run_dir / "results.json"
+    if results.exists():
+        run.summary.update(json.loads(results.read_text(encoding="utf-8")))
+    run.finish(exit_code=exit_code)
+    # `finish` returns before the last records are on the disk; the end of wandb's own process does not.
+    wandb.teardown(exit_code=exit_code)
