@@ -24,6 +24,7 @@ COLUMNS = (
     "names",
     "probabilities",
     "boxes",
+    "ranks",
     "ious",
     "gt_known_box",
     "gt_known_iou",
@@ -33,9 +34,10 @@ COLUMNS = (
 class Predictions:
     """Writes `predictions.csv` of the test split: one row per image, in the dataset's order.
 
-    Boxes are xyxy, half-open, in the original's pixels; columns of several values hold JSON lists. `boxes`
-    and `ious` go with the guesses, `classes`, `names` and `probabilities` with the ranked classes. IoU is not
-    rounded, so that it says hit or miss as the metrics do. Each rank writes a part; rank zero merges them.
+    Boxes are xyxy, half-open, in the original's pixels; columns of several values hold JSON lists. `classes`,
+    `names` and `probabilities` go with the ranked classes, `boxes` and `ious` with the guesses, and `ranks` say
+    which ranked class each guess is of. IoU is not rounded, so that it says hit or miss as the metrics do. Each
+    rank writes a part; rank zero merges them.
     """
 
     def __init__(self, run_dir: str, splits: Sequence[str] = ("test",)) -> None:
@@ -72,6 +74,7 @@ class Predictions:
                 [self.class_names[c] for c in classes],
                 _rounded(localization.probability_BT[row], 6),
                 _rounded(localization.proposals.boxes_BP4[row]),
+                list(localization.proposals.rank_P),
                 iou_BP[row].tolist() if has_boxes else [],
                 _rounded(localization.label_box_B4[row]),
                 float(known_iou_B[row]) if has_boxes else "",

@@ -22,7 +22,7 @@ from cam_lightning.metric.localization_error import LocalizationError
 def read(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    lists = ("truth_boxes", "classes", "names", "probabilities", "boxes", "ious", "gt_known_box")
+    lists = ("truth_boxes", "classes", "names", "probabilities", "boxes", "ranks", "ious", "gt_known_box")
     return [row | {name: json.loads(row[name]) for name in lists} for row in rows]
 
 
@@ -51,6 +51,7 @@ def test_the_rows_say_what_the_metrics_say(
         assert row["names"] == [f"CLASS {c}, \u0085" for c in row["classes"]]
         assert row["truth_boxes"] == boxes_N4.tolist()
         assert row["probabilities"] == sorted(row["probabilities"], reverse=True)
+        assert row["ranks"] == list(range(len(row["boxes"])))
         wrong["class1"] += row["classes"][0] != label
         wrong["class5"] += label not in row["classes"]
         if not row["truth_boxes"]:
