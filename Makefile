@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,wandb]'
 	touch $@
 
-demo: setup  ## train, localize and draw overlays on the embedded dataset (5 minutes on 2 cores)
+demo: setup  ## train, localize and draw overlays on the embedded dataset (5 to 7 minutes on 2 cores)
 	$(RUN) -m cam_lightning.train experiment=shapes_quick
 
 test: setup  ## the whole quick suite
@@ -39,6 +39,7 @@ format: setup  ## format the code, and mend what can be mended
 
 bench: setup  ## what localization costs, as ratios against named alternatives
 	$(RUN) -m experiments.bench_localization
+	$(RUN) -m experiments.bench_level_sweep
 
 check: lint types test  ## all that CI asks for
 

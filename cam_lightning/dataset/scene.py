@@ -247,7 +247,7 @@ def _paste_object(
     depth = max(2, round(0.06 * size))
     around = np.s_[max(0, y0 - 2 * depth) : y1 + 2 * depth, max(0, x0 - 2 * depth) : x1 + 2 * depth]
     height, width = alpha[around].shape
-    period = min(max(0.21 * size, 10.0), 18.0) * 1.25 ** (rng.random() - 0.5)
+    period = min(max(0.18 * size, 9.0), 15.0) * 1.25 ** (rng.random() - 0.5)
     pattern = _pattern(rng, CLASS_NAMES[label], height, width, period)
     worn = cv2.addWeighted(pattern, 0.9, _piece(rng, clutter_sheets()[0], height, width), 0.25, -20)
     paint = cv2.applyColorMap(worn, _ramp(rng, contrast=0.6, saturation=0.9))

@@ -96,12 +96,12 @@ def overlaps(predictions: Sequence[Prediction], record: RunRecord, split: str) -
         return None
     threshold = record.iou_threshold
     iou = np.array([prediction.ious[0] for prediction in boxed])
-    is_right = np.array([prediction.names[0] == prediction.label_name for prediction in boxed])
-    scores = {"top-1": np.where(is_right, iou, -1.0)}
-    top5 = np.array([_best_right(prediction) for prediction in boxed])
-    if _is_confirmed(top5, threshold, record.results.get(f"{split}/localization_error/top5")):
-        scores["top-5"] = top5
-    scores["GT-known"] = np.array([prediction.gt_known_iou for prediction in boxed], dtype=float)
+    is_right = np.array([prediction.is_right for prediction in boxed])
+    scores = {
+        "top-1": np.array([prediction.best_iou(1) for prediction in boxed]),
+        "top-5": np.array([prediction.best_iou(5) for prediction in boxed]),
+        "GT-known": np.array([prediction.gt_known_iou for prediction in boxed], dtype=float),
+    }
     grid = np.arange(101) / 100
     read_off = sorted({0.3, 0.5, 0.7, threshold})
     series = [
@@ -130,23 +130,6 @@ def overlaps(predictions: Sequence[Prediction], record: RunRecord, split: str) -
         [(name, [f"{np.mean(score >= t):.2%}" for t in read_off]) for name, score in scores.items()],
         read_off,
     )  # fmt: skip
-
-
-def _best_right(prediction: Prediction) -> float:
-    """The best IoU among guesses of the right class, if guess i is of the i-th class; -1 without one."""
-    right = [iou for name, iou in zip(prediction.names, prediction.ious, strict=False) if name == prediction.label_name]
-    return max(right, default=-1.0)
-
-
-def _is_confirmed(score: np.ndarray, threshold: float, error: float | None) -> bool:
-    """Whether `score` gives the run's own error at the threshold.
-
-    The table of predictions does not say which class a guess is of: with rules of several boxes per class the
-    guesses do not go with the classes one to one, and a curve drawn from them would be wrong.
-    """
-    if error is None:
-        return False
-    return int(np.sum(score >= threshold)) == round((1 - error) * len(score))
 
 
 class ResultRow(NamedTuple):

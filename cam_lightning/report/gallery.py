@@ -102,7 +102,7 @@ def _facets_of(prediction: Prediction, iou_threshold: float) -> dict[str, str]:
     band = sum(prediction.probabilities[0] >= edge for edge in _BAND_EDGES)
     return {
         "box": outcome,
-        "classification": "right" if prediction.names[0] == prediction.label_name else "wrong",
+        "classification": "right" if prediction.is_right else "wrong",
         "confidence": _BANDS[band],
         "class": prediction.label_name,
     }

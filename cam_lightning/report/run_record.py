@@ -22,15 +22,30 @@ class Point(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """One row of `predictions.csv`; lists are ranked, best first."""
+    """One row of `predictions.csv`. Classes are told apart by number: two of ImageNet's share a name, twice over."""
 
     id: str
+    label: int
     label_name: str
+    classes: list[int]
+    """Best first, as are `names` and `probabilities`."""
     names: list[str]
     probabilities: list[float]
+    ranks: list[int]
+    """Of each guess, the place of its class among `classes`."""
     ious: list[float]
     """IoU of each guess with the best ground-truth box; empty where no box is known."""
     gt_known_iou: float | None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the most probable class is the true one."""
+        return self.classes[0] == self.label
+
+    def best_iou(self, k: int) -> float:
+        """The best IoU among the first k guesses that are of the true class; -1 where none is."""
+        guesses = zip(self.ranks[:k], self.ious, strict=False)
+        return max((iou for rank, iou in guesses if self.classes[rank] == self.label), default=-1.0)
 
 
 class RunRecord(NamedTuple):
@@ -73,9 +88,12 @@ def read_predictions(run_dir: Path, split: str) -> list[Prediction]:
         return [
             Prediction(
                 id=row["id"],
+                label=int(row["label"]),
                 label_name=row["label_name"],
+                classes=json.loads(row["classes"]),
                 names=json.loads(row["names"]),
                 probabilities=json.loads(row["probabilities"]),
+                ranks=json.loads(row["ranks"]),
                 ious=json.loads(row["ious"]),
                 gt_known_iou=float(row["gt_known_iou"]) if row["gt_known_iou"] else None,
             )

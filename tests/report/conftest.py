@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cam_lightning.report.run_record import Prediction
+
 HOSTILE = 'it\'s <b>bold</b> & "co"'
 
 CONFIG = """\
@@ -20,12 +22,22 @@ backbone: {_target_: cam_lightning.backbone.googlenet_gap.googlenet_gap}
 metric: {localization_error: {iou_threshold: 0.5}}
 """
 
-ROWS: list[tuple[str, str, list[str], list[float], list[float], float | None]] = [
-    ("test/a", "cat", ["cat", HOSTILE], [0.9, 0.1], [0.8, 0.1], 0.8),
-    ("test/b", "cat", ["cat", HOSTILE], [0.6, 0.4], [0.3, 0.9], 0.3),
-    ("test/c", "cat", [HOSTILE, "cat"], [0.7, 0.3], [0.5, 0.6], 0.6),
-    ("test/d", HOSTILE, [HOSTILE, "cat"], [0.95, 0.05], [0.5, 0.0], 0.5),
-    ("test/e", HOSTILE, ["cat", HOSTILE], [0.2, 0.1], [0.1, 0.2], 0.2),
+NAMES = ["cat", HOSTILE]
+
+
+def _row(
+    name: str, label: int, classes: list[int], probabilities: list[float], ious: list[float], known: float
+) -> Prediction:
+    names = [NAMES[number] for number in classes]
+    return Prediction(f"test/{name}", label, NAMES[label], classes, names, probabilities, [0, 1], ious, known)
+
+
+ROWS = [
+    _row("a", 0, [0, 1], [0.9, 0.1], [0.8, 0.1], 0.8),
+    _row("b", 0, [0, 1], [0.6, 0.4], [0.3, 0.9], 0.3),
+    _row("c", 0, [1, 0], [0.7, 0.3], [0.5, 0.6], 0.6),
+    _row("d", 1, [1, 0], [0.95, 0.05], [0.5, 0.0], 0.5),
+    _row("e", 1, [0, 1], [0.2, 0.1], [0.1, 0.2], 0.2),
 ]
 RESULTS: dict[str, Any] = {
     "test/classification_error/top1": 0.4,
@@ -61,8 +73,8 @@ def hostile() -> str:
 
 
 @pytest.fixture
-def rows() -> list[Any]:
-    """Five predictions: (id, label, predicted names, probabilities, IoUs, IoU of the true class's box)."""
+def rows() -> list[Prediction]:
+    """Five predictions of two classes, one box for each class."""
     return list(ROWS)
 
 
@@ -77,7 +89,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Makes `<tmp>/run` of the parts wanted; `rows` are as the fixture's."""
 
     def make(
-        rows: list[Any] | None = None,
+        rows: list[Prediction] | None = None,
         results: dict[str, Any] | None = None,
         status: dict[str, Any] | None = None,
         overlays: bool = True,
@@ -98,17 +110,19 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (run_dir / "overlays" / "test").mkdir(parents=True)
             for index, row in enumerate(rows or []):
                 picture = np.full((110, 132, 3), 40 * index, np.uint8)
-                Image.fromarray(picture).save(run_dir / "overlays" / "test" / f"{index:06d}_{Path(row[0]).stem}.png")
+                Image.fromarray(picture).save(run_dir / "overlays" / "test" / f"{index:06d}_{Path(row.id).stem}.png")
         return run_dir
 
     return make
 
 
-def _write_predictions(path: Path, rows: list[Any]) -> None:
+def _write_predictions(path: Path, rows: list[Prediction]) -> None:
     """A table of predictions with the columns that a report reads."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("id", "label_name", "names", "probabilities", "ious", "gt_known_iou"))
-        for image_id, label, names, probabilities, ious, gt_known in rows:
-            lists = (json.dumps(values, ensure_ascii=False) for values in (names, probabilities, ious))
-            writer.writerow((image_id, label, *lists, "" if gt_known is None else gt_known))
+        writer.writerow(Prediction._fields)
+        for row in rows:
+            writer.writerow(
+                json.dumps(value, ensure_ascii=False) if isinstance(value, list) else "" if value is None else value
+                for value in row
+            )

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cam_lightning.report.figures import last_values, learning_curves, metric_name, overlaps, result_table
 from cam_lightning.report.run_record import Point, Prediction, read_predictions, read_run
 
 
 def test_accuracies_are_those_of_a_plain_loop(
-    make_run: Callable[..., Path], rows: list[Any], results: dict[str, Any]
+    make_run: Callable[..., Path], rows: list[Prediction], results: dict[str, Any]
 ) -> None:
     run_dir = make_run(rows, results)
     figures = overlaps(read_predictions(run_dir, "test"), read_run(run_dir), "test")
@@ -20,31 +18,42 @@ def test_accuracies_are_those_of_a_plain_loop(
     assert figures.thresholds == [0.3, 0.5, 0.7]
     for position, threshold in enumerate(figures.thresholds):
         top1 = top5 = known = 0
-        for _, label, names, _, ious, gt_known in rows:
-            assert gt_known is not None
-            top1 += names[0] == label and ious[0] >= threshold
-            top5 += any(name == label and iou >= threshold for name, iou in zip(names, ious, strict=True))
-            known += gt_known >= threshold
+        for row in rows:
+            top1 += row.names[0] == row.label_name and row.ious[0] >= threshold
+            top5 += any(
+                name == row.label_name and iou >= threshold for name, iou in zip(row.names, row.ious, strict=True)
+            )
+            assert row.gt_known_iou is not None
+            known += row.gt_known_iou >= threshold
         for name, hits in (("top-1", top1), ("top-5", top5), ("GT-known", known)):
             assert accuracy[name][position] == f"{hits / len(rows):.2%}"
 
 
-@pytest.mark.parametrize("error", [0.8, 0.2, None])
-def test_top5_is_not_drawn_where_the_run_says_otherwise(
-    make_run: Callable[..., Path], error: float | None, rows: list[Any], results: dict[str, Any]
-) -> None:
-    """With two boxes for one class, guess i is not of class i: only the run's own number can tell."""
-    results["test/localization_error/top5"] = error
-    run_dir = make_run(rows, results)
+def test_several_boxes_of_one_class_are_guesses_of_that_class(make_run: Callable[..., Path]) -> None:
+    """Two boxes of the best class, then one of the second: guess 1 is of class 0, not of the second best."""
+    row = Prediction("test/0", 4, "cat", [4, 7], ["cat", "dog"], [0.9, 0.1], [0, 0, 1], [0.1, 0.6, 0.9], 0.1)
+    run_dir = make_run([row, row._replace(label=7, label_name="dog")])
     figures = overlaps(read_predictions(run_dir, "test"), read_run(run_dir), "test")
     assert figures is not None
-    assert [name for name, _ in figures.rows] == ["top-1", "GT-known"]
+    # At 0.3, 0.5, 0.7: the cat's second box has 0.6, the dog's only box 0.9.
+    assert dict(figures.rows)["top-1"] == ["0.00%", "0.00%", "0.00%"]
+    assert dict(figures.rows)["top-5"] == ["100.00%", "100.00%", "50.00%"]
+
+
+def test_classes_that_share_a_name_are_two_classes(make_run: Callable[..., Path]) -> None:
+    """ImageNet has a crane that flies and a crane that lifts."""
+    row = Prediction("test/0", 134, "crane", [517, 134], ["crane", "crane"], [0.9, 0.1], [0, 1], [0.8, 0.6], 0.6)
+    run_dir = make_run([row])
+    figures = overlaps(read_predictions(run_dir, "test"), read_run(run_dir), "test")
+    assert figures is not None
+    assert dict(figures.rows)["top-1"] == ["0.00%", "0.00%", "0.00%"]
+    assert dict(figures.rows)["top-5"] == ["100.00%", "100.00%", "0.00%"]
 
 
 def test_an_overlap_on_an_edge_counts_in_the_bin_above(make_run: Callable[..., Path]) -> None:
     """IoU 0.5 is a hit at 0.5, so it must stand right of the line; IoU 1 belongs to the last bin."""
     rows = [
-        (f"test/{i}", "cat", ["cat", "dog"], [0.9, 0.1], [iou, 0.0], iou)
+        Prediction(f"test/{i}", 0, "cat", [0, 1], ["cat", "dog"], [0.9, 0.1], [0, 1], [iou, 0.0], iou)
         for i, iou in enumerate((0.0, 0.499999, 0.5, 1.0))
     ]
     run_dir = make_run(rows)
@@ -55,10 +64,10 @@ def test_an_overlap_on_an_edge_counts_in_the_bin_above(make_run: Callable[..., P
 
 
 def test_images_without_a_box_are_counted_and_left_out(
-    make_run: Callable[..., Path], rows: list[Any], results: dict[str, Any]
+    make_run: Callable[..., Path], rows: list[Prediction], results: dict[str, Any]
 ) -> None:
     run_dir = make_run(rows, results)
-    unknown = Prediction("test/z", "cat", ["cat"], [1.0], [], None)
+    unknown = Prediction("test/z", 0, "cat", [0], ["cat"], [1.0], [0], [], None)
     predictions = [*read_predictions(run_dir, "test"), unknown]
     figures = overlaps(predictions, read_run(run_dir), "test")
     assert figures is not None

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +44,7 @@ def test_a_picture_fits_its_share_of_the_page(tmp_path: Path, limit: int) -> Non
 
 
 def test_pictures_beyond_the_most_are_counted(
-    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, rows: list[Any]
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, rows: list[Prediction]
 ) -> None:
     monkeypatch.setattr(gallery, "MOST_PICTURES", 3)
     run_dir = make_run(rows)
@@ -54,7 +53,9 @@ def test_pictures_beyond_the_most_are_counted(
     assert shown.num_left_out == 2
 
 
-def test_facets_say_what_the_predictions_say(make_run: Callable[..., Path], rows: list[Any], hostile: str) -> None:
+def test_facets_say_what_the_predictions_say(
+    make_run: Callable[..., Path], rows: list[Prediction], hostile: str
+) -> None:
     run_dir = make_run(rows)
     shown = build_gallery(run_dir, "test", read_predictions(run_dir, "test"), 0.5)
     facets = [tuple(picture.facets.values()) for picture in shown.pictures]
@@ -69,15 +70,17 @@ def test_facets_say_what_the_predictions_say(make_run: Callable[..., Path], rows
     assert shown.facets[3].choices == ["cat", hostile]
 
 
-def test_an_image_without_a_known_box_is_neither_hit_nor_miss(make_run: Callable[..., Path], rows: list[Any]) -> None:
+def test_an_image_without_a_known_box_is_neither_hit_nor_miss(
+    make_run: Callable[..., Path], rows: list[Prediction]
+) -> None:
     run_dir = make_run(rows[:1])
-    unknown = Prediction("test/a", "cat", ["cat"], [1.0], [], None)
+    unknown = Prediction("test/a", 0, "cat", [0], ["cat"], [1.0], [0], [], None)
     shown = build_gallery(run_dir, "test", [unknown], 0.5)
     assert shown.pictures[0].facets["box"] == "no box known"
     assert shown.facets[0].choices == ["hit", "miss", "no box known"]
 
 
-def test_pictures_without_predictions_cannot_be_filtered(make_run: Callable[..., Path], rows: list[Any]) -> None:
+def test_pictures_without_predictions_cannot_be_filtered(make_run: Callable[..., Path], rows: list[Prediction]) -> None:
     shown = build_gallery(make_run(rows), "test", [], 0.5)
     assert shown.pictures[0].name == "000000_a"
     assert shown.facets == []

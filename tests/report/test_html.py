@@ -20,6 +20,7 @@ from cam_lightning.callback.overlays import Overlays
 from cam_lightning.callback.predictions import Predictions
 from cam_lightning.contracts import GroundTruth, Localization, Proposals
 from cam_lightning.report.html import write_report
+from cam_lightning.report.run_record import Prediction
 
 MakeRun = Callable[..., Path]
 
@@ -53,7 +54,7 @@ def _page(run_dir: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
-def test_the_page_is_one_file(make_run: MakeRun, rows: list[Any], results: dict[str, Any]) -> None:
+def test_the_page_is_one_file(make_run: MakeRun, rows: list[Prediction], results: dict[str, Any]) -> None:
     page = _page(make_run(rows, results))
     sources = [source for source in page.values("src") if source]
     assert len(sources) == len(rows)
@@ -65,7 +66,7 @@ def test_the_page_is_one_file(make_run: MakeRun, rows: list[Any], results: dict[
 
 
 def test_every_link_within_the_page_leads_somewhere(
-    make_run: MakeRun, rows: list[Any], results: dict[str, Any]
+    make_run: MakeRun, rows: list[Prediction], results: dict[str, Any]
 ) -> None:
     run_dir = make_run(rows, results)
     page = _page(run_dir)
@@ -73,7 +74,7 @@ def test_every_link_within_the_page_leads_somewhere(
         assert link[1:] in page.values("id") if link.startswith("#") else (run_dir / link).is_file()
 
 
-def test_names_stay_text(make_run: MakeRun, rows: list[Any], results: dict[str, Any], hostile: str) -> None:
+def test_names_stay_text(make_run: MakeRun, rows: list[Prediction], results: dict[str, Any], hostile: str) -> None:
     page = _page(make_run(rows, results))
     assert hostile in page.text
     assert hostile in page.values("value")
@@ -82,7 +83,7 @@ def test_names_stay_text(make_run: MakeRun, rows: list[Any], results: dict[str, 
     assert "here" not in [tag for tag, _ in page.elements]
 
 
-def test_the_table_holds_run_and_baseline(make_run: MakeRun, rows: list[Any], results: dict[str, Any]) -> None:
+def test_the_table_holds_run_and_baseline(make_run: MakeRun, rows: list[Prediction], results: dict[str, Any]) -> None:
     text = " ".join(_page(make_run(rows, results)).text.split())
     assert "The test split, 5 images." in text
     assert "localization error, top-1 ↓, lower is better 60.00% 55.00%" in text
@@ -112,14 +113,14 @@ def test_a_run_that_failed_at_once_has_a_page(tmp_path: Path) -> None:
     assert "Results" not in text
 
 
-def test_a_run_without_boxes_has_a_gallery_and_no_overlaps(make_run: MakeRun, rows: list[Any]) -> None:
-    unknown = [(*row[:4], [], None) for row in rows]
+def test_a_run_without_boxes_has_a_gallery_and_no_overlaps(make_run: MakeRun, rows: list[Prediction]) -> None:
+    unknown = [row._replace(ious=[], gt_known_iou=None) for row in rows]
     page = _page(make_run(unknown, {"test/classification_error/top1": 0.4, "test/num_images": 5}))
     assert page.values("data-box") == ["no box known"] * 5
     assert "overlap" not in page.values("id")
 
 
-def test_writing_again_replaces_the_page(make_run: MakeRun, rows: list[Any]) -> None:
+def test_writing_again_replaces_the_page(make_run: MakeRun, rows: list[Prediction]) -> None:
     run_dir = make_run(rows)
     first = write_report(run_dir).read_text(encoding="utf-8")
     assert write_report(run_dir).read_text(encoding="utf-8") == first
@@ -227,26 +228,26 @@ const counts = (name) => [...document.querySelectorAll(`input[name="${name}"]`)]
 
 
 def _wanted(
-    rows: list[Any], box: str = "", classification: str = "", label: str = "", low: float = 0, high: float = 2
+    rows: list[Prediction], box: str = "", classification: str = "", label: str = "", low: float = 0, high: float = 2
 ) -> list[str]:
     """The filters once more, as a plain loop."""
     wanted = []
-    for image_id, true, names, probabilities, ious, _ in rows:
-        outcome = "hit" if ious[0] >= 0.5 else "miss"
-        verdict = "right" if names[0] == true else "wrong"
+    for row in rows:
+        outcome = "hit" if row.ious[0] >= 0.5 else "miss"
+        verdict = "right" if row.names[0] == row.label_name else "wrong"
         if (
             box in ("", outcome)
             and classification in ("", verdict)
-            and label in ("", true)
-            and low <= probabilities[0] < high
+            and label in ("", row.label_name)
+            and low <= row.probabilities[0] < high
         ):
-            wanted.append(image_id)
+            wanted.append(row.id)
     return wanted
 
 
 @pytest.mark.browser
 def test_filters_combine_and_count(
-    make_run: MakeRun, rows: list[Any], results: dict[str, Any], hostile: str, chromium: str, tmp_path: Path
+    make_run: MakeRun, rows: list[Prediction], results: dict[str, Any], hostile: str, chromium: str, tmp_path: Path
 ) -> None:
     answer = _in_browser(
         chromium, write_report(make_run(rows, results)), tmp_path,
@@ -281,7 +282,7 @@ def test_filters_combine_and_count(
 
 @pytest.mark.browser
 def test_a_picture_opens_large_and_steps_through_what_is_shown(
-    make_run: MakeRun, rows: list[Any], results: dict[str, Any], chromium: str, tmp_path: Path
+    make_run: MakeRun, rows: list[Prediction], results: dict[str, Any], chromium: str, tmp_path: Path
 ) -> None:
     answer = _in_browser(
         chromium, write_report(make_run(rows, results)), tmp_path,
@@ -304,7 +305,7 @@ def test_a_picture_opens_large_and_steps_through_what_is_shown(
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1400])
 def test_the_page_fits_its_window_in_both_themes(
-    make_run: MakeRun, rows: list[Any], results: dict[str, Any], chromium: str, tmp_path: Path, width: int
+    make_run: MakeRun, rows: list[Prediction], results: dict[str, Any], chromium: str, tmp_path: Path, width: int
 ) -> None:
     answer = _in_browser(
         chromium, write_report(make_run(rows, results)), tmp_path,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from cam_lightning.report.run_record import Point, Prediction, prediction_of, re
 
 
 def _rows(*ids: str) -> list[Prediction]:
-    return [Prediction(image_id, "cat", ["cat"], [1.0], [0.5], 0.5) for image_id in ids]
+    return [Prediction(image_id, 0, "cat", [0], ["cat"], [1.0], [0], [0.5], 0.5) for image_id in ids]
 
 
 def test_an_empty_directory_is_a_run_without_anything(tmp_path: Path) -> None:
@@ -29,9 +28,9 @@ def test_curves_hold_what_was_logged_less_nan(make_run: Callable[..., Path]) -> 
     assert len(curves) == 6 - 1 + 1
 
 
-def test_predictions_come_back_as_written(make_run: Callable[..., Path], rows: list[Any]) -> None:
+def test_predictions_come_back_as_written(make_run: Callable[..., Path], rows: list[Prediction]) -> None:
     predictions = read_predictions(make_run(rows), "test")
-    assert [tuple(prediction) for prediction in predictions] == rows
+    assert predictions == rows
 
 
 @pytest.mark.parametrize(
