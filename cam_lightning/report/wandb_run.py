@@ -61,9 +61,9 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any
 def finish_run(run_dir: Path, exit_code: int) -> None:
     """Closes the job's run, if it has one, with `results.json` as its summary and the job's exit code."""
     wandb = sys.modules.get("wandb")
-    run = None if wandb is None else wandb.run
-    if run is None:
+    if wandb is None or wandb.run is None:
         return
+    run = wandb.run
     results = run_dir / "results.json"
     if results.exists():
         run.summary.update(json.loads(results.read_text(encoding="utf-8")))
