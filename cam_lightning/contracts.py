@@ -39,6 +39,8 @@ class GroundTruth(NamedTuple):
     """int64: how many rows of `boxes_BN4` are boxes; 0 where no box is known."""
     size_B2: Tensor
     """int64: height and width of the original image, in that order."""
+    mask_BHW: Tensor | None = None
+    """uint8 in frame `input`: 1 object, 0 background, 255 ignored; None where the dataset has no masks."""
 
 
 class Batch(NamedTuple):

@@ -125,7 +125,7 @@ class LocalizationCallback(Callback):
         if trainer.sanity_checking:
             return
         maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
-        truth = GroundTruth(*(tensor.cpu() for tensor in batch.truth))
+        truth = GroundTruth(*(None if tensor is None else tensor.cpu() for tensor in batch.truth))
         input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
         # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
         while len(self._running) > 1:

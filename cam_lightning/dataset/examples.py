@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from cam_lightning.contracts import Batch, GroundTruth
 from cam_lightning.dataset.sampler import Key
 from cam_lightning.dataset.split import ImageSplit
-from cam_lightning.dataset.transform import Augmentation, show
+from cam_lightning.dataset.transform import Augmentation, show, show_mask
 
 
 class Example(NamedTuple):
@@ -24,6 +24,8 @@ class Example(NamedTuple):
     size: tuple[int, int]
     image: int
     """Its position in the split."""
+    mask_HW: Tensor | None = None
+    """At the input size, in evaluation alone: a training view would need its own."""
 
 
 class Examples(Dataset[Example]):
@@ -55,14 +57,15 @@ class Examples(Dataset[Example]):
 
     def __getitem__(self, key: Key) -> Example:
         epoch, index = key
-        image_HW3, boxes_N4 = self.split.read(index)
+        image_HW3, boxes_N4, mask_HW = self.split.read(index)
         height, width = image_HW3.shape[:2]
         view = None
         if self.augmentation is not None:
             random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
             view = self.augmentation(height, width, random)
         label = int(self.split.label_N[index])
-        return Example(show(image_HW3, view, self.size), label, boxes_N4, (height, width), index)
+        mask = None if mask_HW is None or self.augmentation is not None else show_mask(mask_HW, self.size)
+        return Example(show(image_HW3, view, self.size), label, boxes_N4, (height, width), index, mask)
 
 
 def collate(examples: list[Example]) -> Batch:
@@ -71,6 +74,7 @@ def collate(examples: list[Example]) -> Batch:
     boxes_BN4 = torch.zeros(len(examples), max(num_boxes), 4)
     for row, example in enumerate(examples):
         boxes_BN4[row, : num_boxes[row]] = torch.from_numpy(example.boxes_N4)
+    masks = [example.mask_HW for example in examples if example.mask_HW is not None]
     return Batch(
         image_B3HW=torch.stack([example.image_3HW for example in examples]),
         truth=GroundTruth(
@@ -78,6 +82,8 @@ def collate(examples: list[Example]) -> Batch:
             boxes_BN4=boxes_BN4,
             num_boxes_B=torch.tensor(num_boxes),
             size_B2=torch.tensor([example.size for example in examples]),
+            # A dataset has masks of all its images or of none.
+            mask_BHW=torch.stack(masks) if masks else None,
         ),
         index_B=torch.tensor([example.image for example in examples]),
     )

@@ -44,4 +44,4 @@ class SceneSplit(ImageSplit):
 
     def read(self, index: int) -> RawImage:
         scene = self.scene(index)
-        return RawImage(scene.image_HW3, scene.boxes_N4)
+        return RawImage(scene.image_HW3, scene.boxes_N4, scene.masks_NHW.any(0).astype(np.uint8))

@@ -16,6 +16,8 @@ class RawImage(NamedTuple):
     """uint8 RGB."""
     boxes_N4: np.ndarray
     """float32 ground-truth boxes, xyxy half-open, frame `original`; no row where none is known."""
+    mask_HW: np.ndarray | None = None
+    """uint8: 1 object, 0 background, 255 ignored; None where the dataset has no masks."""
 
 
 class ImageSplit(ABC):

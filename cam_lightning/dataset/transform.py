@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -92,3 +93,11 @@ def show(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Ten
     if view is not None and view.mirrored:
         image_3HW = image_3HW.flip(-1)
     return image_3HW.contiguous()
+
+
+def show_mask(mask_HW: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """A mask of the whole image at the input size: uint8 (H, W), each pixel the nearest one as OpenCV takes it.
+
+    The WSOL benchmark resizes its masks so before it counts pixels.
+    """
+    return torch.from_numpy(cv2.resize(mask_HW, size[::-1], interpolation=cv2.INTER_NEAREST))

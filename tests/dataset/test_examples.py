@@ -8,6 +8,7 @@ import torch
 
 from cam_lightning.dataset.examples import Example, Examples, collate
 from cam_lightning.dataset.sampler import Key
+from cam_lightning.dataset.shapes import SceneSplit
 from cam_lightning.dataset.split import ImageSplit, RawImage
 from cam_lightning.dataset.transform import RandomCrop
 
@@ -102,3 +103,16 @@ def test_a_batch_without_any_box(count: int) -> None:
     batch = collate([example(0, index) for index in range(count)])
     assert batch.truth.boxes_BN4.shape == (count, 0, 4)
     assert batch.truth.num_boxes_B.tolist() == [0] * count
+
+
+def test_evaluation_carries_the_mask_of_the_whole_image():
+    examples = Examples(SceneSplit("test", 1, 3), size=(24, 32))
+    batch = collate([examples[0, index] for index in range(3)])
+    assert batch.truth.mask_BHW is not None
+    assert batch.truth.mask_BHW.shape == (3, 24, 32)
+    for mask_HW, box, size in zip(batch.truth.mask_BHW, batch.truth.boxes_BN4[:, 0], batch.truth.size_B2, strict=True):
+        # The centre of the object's box, in the frame of the input.
+        y = int((box[1] + box[3]) / 2 / size[0] * 24)
+        x = int((box[0] + box[2]) / 2 / size[1] * 32)
+        assert mask_HW[y, x] == 1
+        assert 0 < mask_HW.float().mean() < 1

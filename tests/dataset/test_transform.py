@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_lightning.dataset.transform import RandomCrop, RandomResizedCrop, View, show
+from cam_lightning.dataset.transform import RandomCrop, RandomResizedCrop, View, show, show_mask
 
 
 def ramp(height: int, width: int) -> np.ndarray:
@@ -135,3 +135,9 @@ def test_rectangles_of_random_area_lie_within_the_image_and_its_limits() -> None
 def test_a_crop_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="a crop of 224 does not fit into an image resized to 200"):
         RandomCrop(200, 224)
+
+
+def test_a_mask_at_the_input_size_takes_the_nearest_pixel():
+    mask_HW = np.array([[0, 1, 255, 0], [1, 1, 0, 255]], np.uint8)
+    assert show_mask(mask_HW, (4, 8)).tolist() == mask_HW.repeat(2, 0).repeat(2, 1).tolist()
+    assert show_mask(mask_HW, (1, 2)).tolist() == [[0, 255]]
