@@ -22,6 +22,7 @@ def googlenet_gap(
     variant: Variant = "torchvision",
     pool: Pool = "average",
     batch_norm: bool = False,
+    units: int = 1024,
     width: float = 1.0,
     stride: int = 16,
     weights: str = "none",
@@ -32,12 +33,14 @@ def googlenet_gap(
     `variant`: `torchvision` (batch normalisation; `weights="imagenet"` possible) or `caffe` (the paper's
     own trunk). `batch_norm` normalises CAM_conv's output: not the paper's, but for training from scratch,
     where the released bias of 1 holds every unit on everywhere, and the map of any class nearly constant.
+    `units` of CAM_conv, which takes a third of the operations (at stride 8, half), and `width`, which scales
+    these and all other layers, make it smaller than the paper's.
     `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the weights cover every layer.
     Raises ValueError for an unknown variant or pool, and for weights that do not fit. Section 3.1 of the
     paper, and the authors' network definition.
     """
     trunk = googlenet_trunk(variant, "inception4e", width, stride)
-    units = scaled(1024, width)
+    units = scaled(units, width)
     in_channels = sum(scaled(channels, width) for channels in (256, 320, 128, 128))
     trunk.add_module("cam_conv", cam_conv(in_channels, bias=1.0, units=units))
     if batch_norm:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ class LocalizationDataModule(LightningDataModule):
 
     Fit validates on `val_fraction` of the training images, held out with `seed`; `test` is never seen
     before the end. Training may see smaller images (`train_size`) than evaluation (`image_size`): it is
-    cheaper by the area, and a pooled network takes any size. `classes` (names, or a number: the first so
+    cheaper by the area, and a pooled network takes any size; `{0: 64, 5: 80}` gives a size from an epoch on, so
+    that the first epochs, which need no detail, are the cheapest. `classes` (names, or a number: the first so
     many) restricts every split; `images_per_class` shortens training alone, so that errors stay comparable.
     `batch_size` is per process.
 
@@ -36,7 +37,7 @@ class LocalizationDataModule(LightningDataModule):
     def __init__(
         self,
         image_size: int | Sequence[int] = 224,
-        train_size: int | Sequence[int] | None = None,
+        train_size: int | Sequence[int] | Mapping[int, int | Sequence[int]] | None = None,
         batch_size: int = 32,
         augmentation: Augmentation | None = None,
         val_fraction: float = 0.1,
@@ -50,7 +51,7 @@ class LocalizationDataModule(LightningDataModule):
         if batch_size < 1:
             raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
         self.input_size = _height_and_width(image_size)
-        self.train_size = self.input_size if train_size is None else _height_and_width(train_size)
+        self.train_sizes = _sizes_by_epoch(image_size if train_size is None else train_size)
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.val_fraction = val_fraction
@@ -91,7 +92,7 @@ class LocalizationDataModule(LightningDataModule):
             _require_every_class(split, split_name, names)
         self.class_names = names
         self.examples = {
-            "train": Examples(train, self.train_size, self.augmentation, self.seed),
+            "train": Examples(train, self.train_sizes, self.augmentation, self.seed),
             "val": Examples(held_out, self.input_size),
             "test": Examples(test, self.input_size),
         }
@@ -146,6 +147,14 @@ class LocalizationDataModule(LightningDataModule):
 def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
+
+
+def _sizes_by_epoch(size: int | Sequence[int] | Mapping[int, int | Sequence[int]]) -> dict[int, tuple[int, int]]:
+    if not isinstance(size, Mapping):
+        return {0: _height_and_width(size)}
+    if 0 not in size:
+        raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {dict(size)}")
+    return {epoch: _height_and_width(size) for epoch, size in size.items()}
 
 
 def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -32,19 +33,19 @@ class Examples(Dataset[Example]):
     """A split seen through a transform; an `ImageSource` for the sinks of evaluation.
 
     The augmentation of an image is drawn from a generator seeded by (seed, epoch, index), so it is the same
-    in any worker, on any rank, and after resuming.
+    in any worker, on any rank, and after resuming. `size` is (height, width), or one from an epoch on.
     """
 
     def __init__(
         self,
         split: ImageSplit,
-        size: tuple[int, int],
+        size: tuple[int, int] | Mapping[int, tuple[int, int]],
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.split = split
         self.ids = split.ids
-        self.size = size
+        self.sizes = size if isinstance(size, Mapping) else {0: size}
         self.augmentation = augmentation
         self.seed = seed
 
@@ -59,13 +60,14 @@ class Examples(Dataset[Example]):
         epoch, index = key
         image_HW3, boxes_N4, mask_HW = self.split.read(index)
         height, width = image_HW3.shape[:2]
+        size = self.sizes[max(first for first in self.sizes if first <= epoch)]
         view = None
         if self.augmentation is not None:
             random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
             view = self.augmentation(height, width, random)
         label = int(self.split.label_N[index])
-        mask = None if mask_HW is None or self.augmentation is not None else show_mask(mask_HW, self.size)
-        return Example(show(image_HW3, view, self.size), label, boxes_N4, (height, width), index, mask)
+        mask = None if mask_HW is None or self.augmentation is not None else show_mask(mask_HW, size)
+        return Example(show(image_HW3, view, size), label, boxes_N4, (height, width), index, mask)
 
 
 def collate(examples: list[Example]) -> Batch:

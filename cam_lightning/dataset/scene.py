@@ -30,7 +30,7 @@ from cam_lightning.dataset.scene_textures import (
 )
 
 CLASS_NAMES: tuple[str, ...] = tuple(PATTERNS)
-"""Star, ring, cross, crescent, arrow, gear, heart, leaf, fish, clover."""
+"""Each class is a pattern; what outline an object has says nothing about its class."""
 
 _MARGIN = 2
 """Pixels kept free around the region of each object: none touches the border or another object's box."""
@@ -106,29 +106,31 @@ def _corners(*points: tuple[float, float]) -> np.ndarray:
 
 @cache
 def _outlines() -> dict[str, tuple[np.ndarray, ...]]:
-    """Closed polygons by name, about 1 around the origin; a second polygon is a hole."""
+    """Closed polygons by name, about 1 around the origin; a second polygon is a hole.
+
+    Full bodies: a thin limb would stretch the box over ground where next to nothing of the pattern is.
+    """
     turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     circle = np.exp(1j * turn)
     teeth = np.arange(8)[:, None] * np.pi / 4 + [-0.27, -0.17, 0.17, 0.27]
-    arm = _corners((1, -0.37), (1, 0.37), (0.37, 0.37))
+    arm = _corners((1, -0.5), (1, 0.5), (0.5, 0.5))
     horn = np.linspace(0.6, 2 * np.pi - 0.6, 50)
-    bite = np.linspace(2 * np.pi - 1.12, 1.12, 30)
+    bite = np.linspace(2 * np.pi - 1.79, 1.79, 30)
     edge = np.linspace(0, np.pi, 30)
-    blade = -np.cos(edge) + 0.55j * np.sin(edge) ** 1.2
-    stalk = _corners((-0.93, 0.11), (-1.4, 0.13))
+    blade = -np.cos(edge) + 0.7j * np.sin(edge) ** 1.2
     body = 0.75 * np.exp(1j * np.linspace(-2.7, 2.7, 40))
     lobes = -13 * np.cos(turn) + 5 * np.cos(2 * turn) + 2 * np.cos(3 * turn) + np.cos(4 * turn)
     return {
-        "star": (np.tile([1, 0.5], 5) * np.exp(1j * np.pi * (np.arange(10) / 5 - 0.5)),),
-        "ring": (circle, 0.45 * circle),
+        "star": (np.tile([1, 0.68], 5) * np.exp(1j * np.pi * (np.arange(10) / 5 - 0.5)),),
+        "ring": (circle, 0.35 * circle),
         "cross": (np.concatenate([arm * 1j**quarter for quarter in range(4)]),),
-        "crescent": (np.concatenate([np.exp(1j * horn), 0.55 + 0.63 * np.exp(1j * bite)]),),
-        "arrow": (_corners((-10, -4), (0, -4), (0, -9), (10, 0), (0, 9), (0, 4), (-10, 4)) / 10,),
+        "crescent": (np.concatenate([np.exp(1j * horn), 0.95 + 0.58 * np.exp(1j * bite)]),),
+        "arrow": (_corners((-10, -6), (0, -6), (0, -10), (10, 0), (0, 10), (0, 6), (-10, 6)) / 10,),
         "gear": (np.tile([0.7, 1, 1, 0.7], 8) * np.exp(1j * teeth.ravel()), 0.25 * circle),
         "heart": ((16 * np.sin(turn) ** 3 + 1j * lobes) / 16,),
-        "leaf": (np.concatenate([blade.conj(), blade[::-1], stalk, stalk[::-1].conj()]),),
+        "leaf": (np.concatenate([blade.conj(), blade[::-1]]),),
         "fish": (np.concatenate([0.25 + body.real + 0.75j * body.imag, _corners((-1, 0.6), (-0.8, 0), (-1, -0.6))]),),
-        "clover": ((0.72 + 0.28 * np.cos(4 * turn)) * circle,),
+        "clover": ((0.8 + 0.2 * np.cos(4 * turn)) * circle,),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.scene import CLASS_NAMES, Scene, draw_scene, scene_label
+from cam_lightning.dataset.scene import CLASS_NAMES, draw_scene, scene_label
 from cam_lightning.dataset.split import ImageSplit, RawImage
 
 
@@ -38,10 +38,6 @@ class SceneSplit(ImageSplit):
         self.ids = [f"{name}/{index:06d}" for index in range(count)]
         self.label_N = np.array([scene_label(stream, index) for index in range(count)], dtype=np.int64)
 
-    def scene(self, index: int) -> Scene:
-        """The whole scene, masks included."""
-        return draw_scene(self.stream, index)
-
     def read(self, index: int) -> RawImage:
-        scene = self.scene(index)
+        scene = draw_scene(self.stream, index)
         return RawImage(scene.image_HW3, scene.boxes_N4, scene.masks_NHW.any(0).astype(np.uint8))

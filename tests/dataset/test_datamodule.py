@@ -88,6 +88,19 @@ def test_training_images_may_be_smaller() -> None:
     assert next(iter(dataset(image_size=28).train_dataloader())).image_B3HW.shape == (8, 3, 28, 28)
 
 
+def test_training_images_may_grow_with_the_epochs() -> None:
+    data = dataset(image_size=28, train_size={0: 12, 2: [16, 20]})
+    train = data.examples["train"]
+    shapes = [train[epoch, 0].image_3HW.shape[1:] for epoch in range(4)]
+    assert shapes == [(12, 12), (12, 12), (16, 20), (16, 20)]
+    assert data.examples["val"][0, 0].image_3HW.shape[1:] == (28, 28)
+
+
+def test_sizes_by_epoch_begin_with_the_first() -> None:
+    with pytest.raises(ValueError, match="epoch 0"):
+        dataset(train_size={1: 12})
+
+
 def test_training_and_held_out_images_are_disjoint_and_stratified() -> None:
     data = dataset()
     train, val = data.examples["train"], data.examples["val"]
