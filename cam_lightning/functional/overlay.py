@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -91,28 +90,25 @@ def localization_picture(
     return np.concatenate([pictures, _caption_strip(caption, pictures.shape[1])], axis=0)
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 4, margin: int = 12) -> np.ndarray:
-    """Pictures of any sizes in a grid whose cells are as large as the largest needs; uint8 RGB.
+def contact_sheet(pictures: Sequence[np.ndarray], width: int = 2400, margin: int = 12) -> np.ndarray:
+    """Pictures of any sizes in rows, in their order; uint8 RGB.
 
-    Raises ValueError for no picture.
+    A row takes as many as fit into `width` pixels, and is as high as its highest; a picture that is wider
+    widens the sheet. Raises ValueError for no picture.
     """
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
-    cell_width = max(picture.shape[1] for picture in pictures)
-    cell_height = max(picture.shape[0] for picture in pictures)
-    columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
-    sheet = np.full(
-        (rows * (cell_height + margin) + margin, columns * (cell_width + margin) + margin, 3),
-        _PAPER,
-        np.uint8,
-    )
-    for position, picture in enumerate(pictures):
-        row, column = divmod(position, columns)
-        height, width = picture.shape[:2]
-        top = margin + row * (cell_height + margin)
-        left = margin + column * (cell_width + margin) + (cell_width - width) // 2
-        sheet[top : top + height, left : left + width] = picture
+    places, left, top, row_height = [], margin, margin, 0
+    for picture in pictures:
+        if left > margin and left + picture.shape[1] + margin > width:
+            left, top, row_height = margin, top + row_height + margin, 0
+        places.append((top, left))
+        left += picture.shape[1] + margin
+        row_height = max(row_height, picture.shape[0])
+    used_width = max(left + picture.shape[1] for (_, left), picture in zip(places, pictures, strict=True)) + margin
+    sheet = np.full((top + row_height + margin, used_width, 3), _PAPER, np.uint8)
+    for (top, left), picture in zip(places, pictures, strict=True):
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return sheet
 
 
