@@ -9,7 +9,7 @@ from cam_lightning.metric.counter import CounterMetric
 class DegenerateMaps(CounterMetric):
     """Counts maps that are constant, not finite, or nowhere positive where the rule needs it.
 
-    Both the maps of the ranked classes and those of the labels count.
+    Both the maps of the ranked classes and those of the labels count, each once, however many boxes it gave.
     """
 
     needs_maps = True
@@ -19,7 +19,10 @@ class DegenerateMaps(CounterMetric):
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
         """Counts one batch."""
-        self.add("num_maps", localization.proposals.degenerate_BP.sum() + localization.label_degenerate_B.sum())
+        rank_P = localization.proposals.rank_P
+        first_of_each_map = [rank_P.index(rank) for rank in sorted(set(rank_P))]
+        ranked = localization.proposals.degenerate_BP[:, first_of_each_map].sum()
+        self.add("num_maps", ranked + localization.label_degenerate_B.sum())
 
     def compute(self) -> dict[str, float]:
         """`num_degenerate_maps`."""

@@ -45,7 +45,7 @@ def test_the_rows_say_what_the_metrics_say(
     assert tuple(rows[0]) == COLUMNS
     assert [row["id"] for row in rows] == split.ids
     wrong, counted = {"top1": 0, "top5": 0, "gt_known": 0, "class1": 0, "class5": 0}, 0
-    for row, label, (image_HW3, boxes_N4) in zip(rows, split.label_N.tolist(), split.images, strict=True):
+    for row, label, (image_HW3, boxes_N4, _) in zip(rows, split.label_N.tolist(), split.images, strict=True):
         assert (int(row["height"]), int(row["width"])) == image_HW3.shape[:2]
         assert (int(row["label"]), row["label_name"]) == (label, f"CLASS {label}, \u0085")
         assert row["names"] == [f"CLASS {c}, \u0085" for c in row["classes"]]

@@ -23,7 +23,8 @@ class Evaluation(NamedTuple):
     def rows(self, rows: Sequence[int]) -> Evaluation:
         """Some images, as a batch of their own; boxes padded to the most that one of them has."""
         index = torch.tensor(rows, dtype=torch.int64)
-        label_B, boxes_BN4, num_boxes_B, size_B2 = (tensor[index] for tensor in self.truth)
+        label_B, boxes_BN4, num_boxes_B, size_B2 = (tensor[index] for tensor in self.truth[:4])
+        mask_BHW = None if self.truth.mask_BHW is None else self.truth.mask_BHW[index]
         most = max(num_boxes_B.tolist(), default=0)
         fields = self.localization._asdict()
         proposals = fields.pop("proposals")
@@ -32,7 +33,7 @@ class Evaluation(NamedTuple):
                 **{name: tensor[index] for name, tensor in fields.items()},
                 proposals=Proposals(proposals.boxes_BP4[index], proposals.rank_P, proposals.degenerate_BP[index]),
             ),
-            GroundTruth(label_B, boxes_BN4[:, :most], num_boxes_B, size_B2),
+            GroundTruth(label_B, boxes_BN4[:, :most], num_boxes_B, size_B2, mask_BHW),
         )
 
 
