@@ -125,6 +125,15 @@ class BoxGenerator(Protocol):
         ...
 
 
+@runtime_checkable
+class ThresholdSweep(Protocol):
+    """A box generator with a threshold, that can box a map at many of them for little more than at one."""
+
+    def sweep(self, map_hw: Tensor, size: tuple[int, int], input_size: tuple[int, int], thresholds_Q: Any) -> Tensor:
+        """Boxes (Q, 4) of one map, each as the generator gives it at that threshold; frame `original`."""
+        ...
+
+
 class LocalizationMetric(Protocol):
     """A torchmetrics Metric of sum-reduced integer counters that scores localizations."""
 

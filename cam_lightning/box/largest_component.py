@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cam_lightning.contracts import Proposals
 from cam_lightning.functional.box import rescale
 from cam_lightning.functional.component import NORMALISATIONS, UPSAMPLINGS, largest_component_boxes
+from cam_lightning.functional.level_sweep import largest_boxes
+from cam_lightning.functional.threshold_levels import threshold_levels
 
 FRAMES = ("original", "input")
 
@@ -73,3 +76,19 @@ class LargestComponent:
         if self.frame == "input":
             boxes_BP4 = rescale(boxes_BP4, frame_size_B2, size_B2)
         return Proposals(boxes_BP4, tuple(range(T)), torch.from_numpy(degenerate_M).view(B, T))
+
+    def sweep(
+        self, map_hw: Tensor, size: tuple[int, int], input_size: tuple[int, int], thresholds_Q: np.ndarray
+    ) -> Tensor:
+        """Boxes (Q, 4), frame `original`, of one map: each is what `__call__` gives at that threshold.
+
+        Thresholds rise, and there are at most 255; `size` is the image's height and width.
+        """
+        frame_size = size if self.frame == "original" else input_size
+        level_HW = threshold_levels(
+            map_hw.detach().float().cpu().numpy(), frame_size, thresholds_Q, self.normalise, self.rectify, self.upsample
+        )
+        boxes_Q4 = torch.from_numpy(largest_boxes(level_HW, "components")[: len(thresholds_Q)]).float()
+        if self.frame == "input":
+            boxes_Q4 = rescale(boxes_Q4[None], torch.tensor([frame_size]), torch.tensor([size]))[0]
+        return boxes_Q4

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import float32, int32, njit, uint64
+from numba import float32, njit, uint64
+
+from cam_lightning.functional.bilinear import blend_row, cells_and_weights, is_usable, range_of_row, widen
 
 NORMALISATIONS = ("max", "minmax", "none")
 UPSAMPLINGS = ("bilinear", "nearest", "bicubic")
 _MAX, _MINMAX, _NONE = range(3)
 
 _PLACES = np.uint64(0x0001020304050607)
-_LARGEST_USABLE = np.float32(1e38)
-"""Values beyond it count as not finite: sums of two weighted values could overflow."""
 
 # No `fastmath`: a fused multiply-add would make boxes depend on the processor.
 _kernel = njit(nogil=True, cache=True, error_model="numpy")
@@ -91,7 +91,7 @@ def _largest_component_boxes(
         H, W = size_M2[m]
         boxes_M4[m, 0], boxes_M4[m, 1], boxes_M4[m, 2], boxes_M4[m, 3] = 0, 0, W, H
         degenerate_M[m] = True
-        if _is_usable(map_Mhw[m]):
+        if is_usable(map_Mhw[m]):
             floor = float32(0) if rectify else float32(-np.inf)
             degenerate_M[m] = not _find_box(map_Mhw[m], H, W, threshold, normalise, floor, boxes_M4[m])
 
@@ -101,25 +101,20 @@ def _find_box(
     map_hw: np.ndarray, H: int, W: int, threshold: float, normalise: int, floor: np.float32, box_4: np.ndarray
 ) -> bool:
     """Writes the box and returns True, or returns False if the map names no region."""
-    y_cell, y_weight = _cells_and_weights(map_hw.shape[0], H)
-    wide_hW = _widen(map_hw, W)
+    y_cell, y_weight = cells_and_weights(map_hw.shape[0], H)
+    wide_hW = widen(map_hw, W)
     row = np.empty(W + 2, np.float32)
     row_bits = row.view(np.int32)
     row_range = np.empty((H, 2), np.float32)
     row_range_bits = row_range.view(np.int32)
     low, high = float32(np.inf), float32(-np.inf)
     for y in range(H):
-        _blend_row(wide_hW, y, y_cell, y_weight, floor, row)
-        _range_of_row(row_bits, row_range_bits[y])
+        blend_row(wide_hW, y, y_cell, y_weight, floor, row)
+        range_of_row(row_bits, row_range_bits[y])
         low, high = min(low, row_range[y, 0]), max(high, row_range[y, 1])
     if low == high or (normalise == _MAX and high <= 0):
         return False
-    if normalise == _MAX:
-        level = float32(threshold * np.float64(high))
-    elif normalise == _MINMAX:
-        level = float32(np.float64(low) + threshold * (np.float64(high) - np.float64(low)))
-    else:
-        level = float32(threshold)
+    level = cut_level(threshold, low, high, normalise)
 
     # A label's first pixel has background left of it and in the three pixels above, so of any four pixels in a
     # block at most one begins a label. Memory that is never written costs nothing.
@@ -135,7 +130,7 @@ def _find_box(
         here, above = runs[y % 2], runs[1 - y % 2]
         num_here = 0
         if row_range[y, 1] > level:
-            _blend_row(wide_hW, y, y_cell, y_weight, floor, row)
+            blend_row(wide_hW, y, y_cell, y_weight, floor, row)
             num_here = _find_runs(row, level, changes, eights, here)
             num_labels = _label_runs(here, num_here, above, num_above, y, parent, stats, num_labels)
         num_above = num_here
@@ -148,71 +143,13 @@ def _find_box(
 
 
 @_kernel
-def _is_usable(map_hw: np.ndarray) -> bool:
-    """Whether every value is finite and not all are the same; upsampled, those would differ in the last bit."""
-    first = map_hw[0, 0]
-    varies = False
-    for value in map_hw.flat:
-        if not abs(value) <= _LARGEST_USABLE:  # also true of NaN
-            return False
-        varies |= value != first
-    return varies
-
-
-@_kernel
-def _cells_and_weights(num_cells: int, num_pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """The two map cells (2, pixels) that each pixel lies between, and their weights, both in float32."""
-    cell, weight = np.empty((2, num_pixels), np.int64), np.empty((2, num_pixels), np.float32)
-    scale = float32(num_cells) / float32(num_pixels)
-    for i in range(num_pixels):
-        position = max(scale * (float32(i) + float32(0.5)) - float32(0.5), float32(0))
-        first = min(int(position), num_cells - 1)
-        fraction = min(position - float32(first), float32(1))
-        cell[0, i], cell[1, i] = first, min(first + 1, num_cells - 1)
-        weight[0, i], weight[1, i] = float32(1) - fraction, fraction
-    return cell, weight
-
-
-@_kernel
-def _widen(map_hw: np.ndarray, W: int) -> np.ndarray:
-    """Upsamples along the rows: the gathers happen once per map cell row, not once per pixel row."""
-    h, w = map_hw.shape
-    cell, weight = _cells_and_weights(w, W)
-    wide_hW = np.empty((h, W), np.float32)
-    for i in range(h):
-        for x in range(W):
-            wide_hW[i, x] = weight[0, x] * map_hw[i, cell[0, x]] + weight[1, x] * map_hw[i, cell[1, x]]
-    return wide_hW
-
-
-@_kernel
-def _blend_row(
-    wide_hW: np.ndarray, y: int, cell: np.ndarray, weight: np.ndarray, floor: np.float32, row: np.ndarray
-) -> None:
-    """Writes pixel row y into row[1:-1]."""
-    upper, lower, out = wide_hW[cell[0, y]], wide_hW[cell[1, y]], row[1:]
-    upper_weight, lower_weight = weight[0, y], weight[1, y]
-    for x in range(wide_hW.shape[1]):
-        out[x] = max(upper_weight * upper[x] + lower_weight * lower[x], floor)
-
-
-@_kernel
-def _range_of_row(row_bits: np.ndarray, range_bits: np.ndarray) -> None:
-    """Writes the smallest and the largest value of row[1:-1], all given as the bits of float32."""
-    low, high = int32(2**31 - 1), int32(-(2**31))
-    for x in range(1, len(row_bits) - 1):
-        key = _order_key(row_bits[x])
-        low, high = min(low, key), max(high, key)
-    range_bits[0], range_bits[1] = _order_key(low), _order_key(high)
-
-
-@_kernel
-def _order_key(bits: np.int32) -> np.int32:
-    """An int32 that orders as the float32 of these bits does, and back: it is its own inverse.
-
-    The compiler vectorises the maximum of integers, and that of floats, because of NaN, it does not.
-    """
-    return int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+def cut_level(threshold: float, low: np.float32, high: np.float32, normalise: int) -> np.float32:
+    """The value that a pixel must be above, of a map from low to high; `normalise` indexes `NORMALISATIONS`."""
+    if normalise == _MAX:
+        return float32(threshold * np.float64(high))
+    if normalise == _MINMAX:
+        return float32(np.float64(low) + threshold * (np.float64(high) - np.float64(low)))
+    return float32(threshold)
 
 
 @_kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,16 @@ def test_options_are_checked_before_any_image() -> None:
         LargestComponent(normalise="softmax")
     with pytest.raises(ValueError, match=r"box.upsample is one of bilinear, .*; got 'cubic'"):
         LargestComponent(upsample="cubic")
+
+
+@pytest.mark.parametrize("frame", ["original", "input"])
+def test_a_sweep_gives_the_box_of_each_threshold(frame: str) -> None:
+    """To the last bit, also where boxes are scaled from the input to the original."""
+    thresholds = np.array([0.0, 0.2, 0.35, 0.9])
+    map_hw = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"frame": frame, "normalise": "minmax"}
+    swept = LargestComponent(**options).sweep(map_hw, (37, 53), (32, 24), thresholds)
+    for box_4, threshold in zip(swept, thresholds.tolist(), strict=True):
+        alone = LargestComponent(threshold, **options)(map_hw[None, None], torch.tensor([[37, 53]]), (32, 24))
+        assert torch.equal(box_4, alone.boxes_BP4[0, 0])
+    assert len(swept.unique(dim=0)) > 2
