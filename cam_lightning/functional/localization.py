@@ -25,3 +25,13 @@ def gt_known_hits(localization: Localization, truth: GroundTruth, iou_threshold:
     """Whether the box from the true class's map overlaps, whatever was predicted: bool (B,)."""
     iou_B1 = best_overlap(localization.label_box_B4[:, None], truth.boxes_BN4, truth.num_boxes_B)
     return iou_B1[:, 0] >= iou_threshold
+
+
+def largest_share(truth: GroundTruth) -> Tensor:
+    """The share of its image that each image's largest ground-truth box covers: float64 (B,); 0 without a box."""
+    boxes_BN4 = truth.boxes_BN4.double()
+    if boxes_BN4.shape[1] == 0:
+        return boxes_BN4.new_zeros(len(boxes_BN4))
+    # Rows that are padding are zero, so their area is.
+    area_BN = (boxes_BN4[..., 2:] - boxes_BN4[..., :2]).prod(-1)
+    return area_BN.amax(1) / truth.size_B2.double().prod(1)
