@@ -87,6 +87,14 @@ def _builder(config: DictConfig, network: Network) -> Any:
     return build
 
 
+def restore_selected_thresholds(trainer: Trainer, path: str) -> None:
+    """Hands the localization callback the thresholds that were chosen in the validation of a checkpoint."""
+    states = read_checkpoint(path).get("callbacks", {})
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, LocalizationCallback) and callback.state_key in states:
+            callback.load_state_dict(states[callback.state_key])
+
+
 def collect_results(trainer: Trainer, method: Classification, config: DictConfig, **protocol: Any) -> Results:
     """Everything logged by the last evaluation, as plain numbers, and how it was made below `protocol/`."""
     results: Results = {}

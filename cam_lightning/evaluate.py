@@ -26,6 +26,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         load_checkpoint,
         network_with_weights,
         require_every_image,
+        restore_selected_thresholds,
     )
     from cam_lightning.report.table import print_results
 
@@ -41,6 +42,10 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         network = network_with_weights(config, data)
     method = build_method(config, network, data.class_names)
     trainer = build_trainer(config, run, network)
+    if config.select_threshold:
+        trainer.validate(method, datamodule=data, verbose=False)
+    elif config.checkpoint is not None:
+        restore_selected_thresholds(trainer, config.checkpoint)
     trainer.test(method, datamodule=data, verbose=False)
     results = collect_results(
         trainer,

@@ -62,6 +62,7 @@ def test_a_run_leaves_what_the_readme_promises(trained: Path) -> None:
         "metrics.csv",
         "results.json",
         "predictions.csv",
+        "threshold_curves.json",
         "overlays",
         "checkpoints",
     } <= names
@@ -77,6 +78,11 @@ def test_results_are_flat_fractions_with_baselines_and_protocol(trained: Path) -
     for baseline in ("whole_image", "centre_box"):
         for key in ("localization_error/top1", "localization_error/top5", "gt_known_error"):
             assert 0 <= results[f"test/baseline/{baseline}/{key}"] <= 1  # type: ignore[operator]
+    for key in ("localization_error/top1", "localization_error/top5", "gt_known_error"):
+        assert {f"test/{key}@{rule}" for rule in ("0.3", "selected", "oracle")} <= results.keys()
+        assert results[f"test/{key}@oracle"] <= min(results[f"test/{key}"], results[f"test/{key}@selected"])  # type: ignore[call-overload, type-var]
+    groups = {key: value for key, value in results.items() if key.startswith("test/gt_known_error_by_size/")}
+    assert sum(value for key, value in groups.items() if key.endswith("num_images")) == 23  # type: ignore[misc]
     assert results["test/num_images"] == 23
     assert results["protocol/box/threshold"] == 0.2
     assert results["protocol/evaluation_precision"] == "float32"
@@ -115,12 +121,15 @@ def test_an_option_given_to_evaluate_changes_that_option_alone(trained: Path, tm
         f"checkpoint='{checkpoint}'",
         "trainer=cpu",
         "box.threshold=0.6",
+        "select_threshold=true",
         f"run_dir={tmp_path}/e",
         cwd=tmp_path,
     )
     results = results_of(tmp_path / "e")
     assert results["protocol/box/threshold"] == 0.6
     assert results["test/num_images"] == 23, "the dataset is the checkpoint's"
+    for key in ("gt_known_error@selected", "gt_known_error@selected/threshold"):
+        assert results[f"test/{key}"] == results_of(trained)[f"test/{key}"], "selected anew, on the same validation"
     assert results["test/classification_error/top1"] == results_of(trained)["test/classification_error/top1"]
 
 

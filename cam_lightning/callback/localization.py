@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -26,6 +29,9 @@ from cam_lightning.functional.box import centre_box
 from cam_lightning.functional.ranking import ranked_classes
 from cam_lightning.method.classification import log_exactly
 from cam_lightning.metric.degenerate_maps import DegenerateMaps
+from cam_lightning.metric.threshold_curve import ThresholdCurve, chosen_thresholds
+
+log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
@@ -53,6 +59,10 @@ class LocalizationCallback(Callback):
 
     Boxing runs in a thread beside the next batch's forward. Logs `<split>/<metric's key>`,
     `<split>/baseline/<name>/<metric's key>` and `<split>/num_degenerate_maps`; sanity checks leave no trace.
+
+    The thresholds that were best in the last validation are kept in every checkpoint, and reported on the test split
+    as `…@selected` where the boxes follow the same rule. With `run_dir` the errors over all thresholds are written
+    there, as `threshold_curves.json` (of validation, `threshold_curves_val.json`).
     """
 
     def __init__(
@@ -62,12 +72,16 @@ class LocalizationCallback(Callback):
         metrics: Mapping[str, LocalizationMetric],
         baselines: Mapping[str, float] | None = None,
         sinks: Mapping[str, Sink] | None = None,
+        run_dir: str | None = None,
     ) -> None:
         self.cam = cam
         self.box = box
         self.metrics = dict(metrics)
         self.baselines = dict(baselines or {})
         self.sinks = list((sinks or {}).values())
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.selection: dict[str, Any] = {}
+        """`thresholds` by key, and the `rule` for maps and boxes that they were chosen under."""
         self.degenerate_maps = DegenerateMaps()
         self.baseline_metrics = {
             name: [_fresh(metric) for metric in self.metrics.values() if not metric.needs_maps]
@@ -105,6 +119,12 @@ class LocalizationCallback(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module, "test")
 
+    def state_dict(self) -> dict[str, Any]:
+        return self.selection
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.selection = state_dict
+
     # --- one evaluation
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
@@ -116,6 +136,9 @@ class LocalizationCallback(Callback):
             metric.to(pl_module.device)
         if trainer.sanity_checking:
             return
+        thresholds = self._carried() if split == "test" else {}
+        for curve in self._curves():
+            curve.carry(thresholds)
         data = trainer.datamodule  # type: ignore[attr-defined]
         names = [data.display_name(name) for name in data.class_names]
         for sink in self.sinks:
@@ -163,12 +186,39 @@ class LocalizationCallback(Callback):
             for metric in metrics:
                 values |= {f"baseline/{name}/{key}": value for key, value in metric.compute().items()}
         log_exactly(pl_module, split, values)
+        if split == "val":
+            self.selection = {"rule": self._rule(), "thresholds": chosen_thresholds(values)}
         for sink in self.sinks:
             sink.finish()
         trainer.strategy.barrier("every rank has written its part")
         if trainer.is_global_zero:
             for sink in self.sinks:
                 sink.merge()
+            self._write_curves(split)
+
+    def _curves(self) -> list[ThresholdCurve]:
+        return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdCurve)]
+
+    def _rule(self) -> dict[str, Any]:
+        box = getattr(self.box, "protocol", dict)()
+        return {"cam": type(self.cam).__name__, **{key: value for key, value in box.items() if key != "threshold"}}
+
+    def _carried(self) -> dict[str, float]:
+        """The thresholds chosen in validation, unless maps or boxes are made in another way now."""
+        if self._curves() and self.selection and self.selection["rule"] != self._rule():
+            log.warning(
+                "no @selected threshold: those of the checkpoint were chosen for %s, and this is %s",
+                self.selection["rule"],
+                self._rule(),
+            )
+            return {}
+        return self.selection.get("thresholds", {})
+
+    def _write_curves(self, split: str) -> None:
+        name = "threshold_curves.json" if split == "test" else f"threshold_curves_{split}.json"
+        for curve in self._curves():
+            if self.run_dir is not None and curve.curves:
+                (self.run_dir / name).write_text(json.dumps(curve.curves) + "\n", encoding="utf-8")
 
     def _all_metrics(self) -> list[Any]:
         baselines = [metric for metrics in self.baseline_metrics.values() for metric in metrics]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cam_lightning.contracts import GroundTruth, Localization
 from cam_lightning.dataset.transform import show
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
+from cam_lightning.metric.threshold_curve import ThresholdCurve
 
 BASELINES = {"whole_image": 1.0, "centre_box": 0.75}
 
@@ -68,7 +70,7 @@ def slow_evaluation(data: Any, network: Any, overlap: Any) -> dict[str, float]:
     weight, bias = network.classifier.weight.detach().double(), network.classifier.bias.detach().double()
     split = data.examples["test"].split
     for i in range(len(split)):
-        image_HW3, boxes = split.read(i)
+        image_HW3, boxes, _ = split.read(i)
         label, (height, width) = int(split.label_N[i]), image_HW3.shape[:2]
         pixels = show(image_HW3, None, (16, 64)).double()
         units = torch.zeros(9, 4, 16, dtype=torch.float64)
@@ -275,3 +277,57 @@ def test_a_network_without_a_map_is_an_error_before_any_image(data: Any, method:
     with pytest.raises(ValueError, match="has no class activation map"):
         trainer(localization_callback(sinks={"recorder": recorder})).test(method, datamodule=data, verbose=False)
     assert recorder.calls == []
+
+
+def curve_callback(run_dir: Path, **options: Any) -> LocalizationCallback:
+    box = LargestComponent(**options)
+    metrics = {"curve": ThresholdCurve(box, interval=0.1), "localization_error": LocalizationError()}
+    return LocalizationCallback(ClassActivationMap(), box, metrics, run_dir=str(run_dir))
+
+
+def test_the_threshold_of_the_validation_is_carried_to_the_test(
+    data: Any, method: Any, trainer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through a checkpoint's plain state, into another callback of the same rule, and not of another one."""
+    first = curve_callback(tmp_path)
+    validating = trainer(first)
+    validating.validate(method, datamodule=data, verbose=False)
+    chosen = logged(validating)
+    assert not any("selected" in key for key in chosen), "on its own split it would be the oracle"
+    state = json.loads(json.dumps(first.state_dict()))
+    assert state["thresholds"]["gt_known_error"] == chosen["val/gt_known_error@oracle/threshold"]
+
+    second = curve_callback(tmp_path)
+    second.load_state_dict(state)
+    testing = trainer(second)
+    testing.test(method, datamodule=data, verbose=False)
+    results = logged(testing)
+    curves = json.loads((tmp_path / "threshold_curves.json").read_text())
+    for key in ("gt_known_error", "localization_error/top1", "localization_error/top5"):
+        threshold = chosen[f"val/{key}@oracle/threshold"]
+        assert results[f"test/{key}@selected/threshold"] == threshold
+        assert results[f"test/{key}@selected"] == curves[key][curves["threshold"].index(threshold)]
+    # The run's own threshold, 0.2, is on the curve: one rule, two ways to it.
+    assert results["test/localization_error/top1"] == curves["localization_error/top1"][2]
+    assert (tmp_path / "threshold_curves_val.json").exists()
+
+    other = curve_callback(tmp_path, normalise="minmax")
+    other.load_state_dict(state)
+    testing = trainer(other)
+    testing.test(method, datamodule=data, verbose=False)
+    assert not any("selected" in key for key in logged(testing))
+    assert "no @selected threshold" in caplog.text
+
+
+def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
+    callback = curve_callback(tmp_path)
+    fitting = trainer(callback, max_epochs=1, num_sanity_val_steps=1)
+    fitting.fit(method, datamodule=data)
+    fitting.save_checkpoint(tmp_path / "last.ckpt")
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"][callback.state_key]
+    assert state == callback.selection
+    assert state["thresholds"]["gt_known_error"] == logged(fitting)["val/gt_known_error@oracle/threshold"]
+    assert state["rule"] == {
+        "cam": "ClassActivationMap",
+        **{key: value for key, value in callback.box.protocol().items() if key != "threshold"},  # type: ignore[attr-defined]
+    }

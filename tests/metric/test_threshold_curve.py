@@ -1,0 +1,130 @@
+"""Errors at all thresholds against the run's own metrics at one threshold after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.functional.component import largest_component_boxes
+from cam_lightning.functional.level_sweep import largest_boxes
+from cam_lightning.functional.threshold_levels import threshold_levels
+from cam_lightning.metric.gt_known_error import GtKnownError
+from cam_lightning.metric.localization_error import LocalizationError
+from cam_lightning.metric.threshold_curve import KEYS, ThresholdCurve, chosen_thresholds
+
+
+class Box:
+    """As `box=largest_component`, in the original's pixels."""
+
+    def __call__(self, *_: Any) -> Any:
+        raise AssertionError("a curve sweeps, and does not box at one threshold")
+
+    def sweep(self, map_hw: torch.Tensor, size: tuple[int, int], input_size: Any, thresholds_Q: Any) -> torch.Tensor:
+        level_HW = threshold_levels(map_hw.numpy(), size, thresholds_Q)
+        return torch.from_numpy(largest_boxes(level_HW, "components")[: len(thresholds_Q)]).float()
+
+
+def at_threshold(evaluation: Any, threshold: float) -> tuple[Localization, GroundTruth]:
+    """The same maps, boxed at one threshold."""
+    localization, truth = evaluation
+
+    def boxes(map_Bhw: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(largest_component_boxes(map_Bhw.numpy(), truth.size_B2.numpy(), threshold)[0])
+
+    ranked = torch.stack([boxes(localization.map_BThw[:, t]) for t in range(5)], dim=1)
+    proposals = localization.proposals._replace(boxes_BP4=ranked)
+    return localization._replace(proposals=proposals, label_box_B4=boxes(localization.label_map_Bhw)), truth
+
+
+@pytest.fixture(scope="module")
+def mapped(evaluation: Any) -> Any:
+    """Blurred true boxes as maps of the true class, so that thresholds matter; other classes have noise."""
+    localization, truth = evaluation
+    generator = torch.Generator().manual_seed(0)
+    label_map_Bhw = torch.zeros(120, 6, 8)
+    for b, (height, width) in enumerate(truth.size_B2.tolist()):
+        x0, y0, x1, y1 = truth.boxes_BN4[b, 0].tolist()
+        ys, xs = (torch.arange(6) + 0.5) * height / 6, (torch.arange(8) + 0.5) * width / 8
+        inside = ((ys >= y0) & (ys < y1))[:, None] & ((xs >= x0) & (xs < x1))
+        label_map_Bhw[b] = inside + 0.6 * torch.rand(6, 8, generator=generator)
+    label_map_Bhw[7] = 1.0
+    label_map_Bhw[9, 2, 2] = torch.nan
+    map_BThw = torch.randn(120, 5, 6, 8, generator=generator)
+    is_label_BT = localization.classes_BT == truth.label_B[:, None]
+    map_BThw[is_label_BT] = label_map_Bhw[is_label_BT.any(1)]
+    return evaluation._replace(localization=localization._replace(map_BThw=map_BThw, label_map_Bhw=label_map_Bhw))
+
+
+def test_every_error_is_that_of_a_run_at_this_threshold(mapped: Any) -> None:
+    curve = ThresholdCurve(Box(), fixed=[0.07, 0.3], interval=0.125)
+    curve.update(*mapped)
+    values = curve.compute()
+    assert curve.curves["threshold"] == [0.0, 0.07, 0.125, 0.25, 0.3, 0.375, 0.5, 0.625, 0.75, 0.875]
+    slow: dict[str, list[float]] = {key: [] for key in KEYS}
+    for threshold in curve.curves["threshold"]:
+        own: dict[str, float] = {}
+        for metric in (LocalizationError(), GtKnownError()):
+            metric.update(*at_threshold(mapped, threshold))
+            own |= metric.compute()
+        for key in KEYS:
+            slow[key].append(own[key])
+    for key in KEYS:
+        assert curve.curves[key] == slow[key]
+        assert (values[f"{key}@0.07"], values[f"{key}@0.3"]) == (slow[key][1], slow[key][4])
+        assert values[f"{key}@oracle"] == min(slow[key])
+        best = curve.curves["threshold"][slow[key].index(min(slow[key]))]
+        assert values[f"{key}@oracle/threshold"] == best
+        assert len(set(slow[key])) > 4, "a threshold mistaken for its neighbour shows"
+    assert not any("selected" in key for key in values)
+    assert curve.count("num_images") == int((mapped.truth.num_boxes_B > 0).sum()) < 120
+
+
+def test_what_was_best_on_one_split_is_reported_on_another(mapped: Any) -> None:
+    here, there = mapped.rows(range(12)), mapped.rows(range(12, 120))
+    curve = ThresholdCurve(Box(), interval=0.02)
+    curve.update(*here)
+    chosen = chosen_thresholds(curve.compute())
+    assert set(chosen) == set(KEYS)
+    curve.reset()
+    curve.carry(chosen)
+    curve.update(*there)
+    values = curve.compute()
+    for key in KEYS:
+        assert values[f"{key}@selected/threshold"] == chosen[key]
+        assert values[f"{key}@selected"] == curve.curves[key][curve.curves["threshold"].index(chosen[key])]
+        assert values[f"{key}@selected"] >= values[f"{key}@oracle"]
+    assert any(values[f"{key}@selected"] > values[f"{key}@oracle"] for key in KEYS)
+    with pytest.raises(ValueError, match=r"\[0.123\] were selected and are not among"):
+        curve.carry({KEYS[0]: 0.123})
+
+
+def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_every_split: Any) -> None:
+    def update(metric: ThresholdCurve, rows: Sequence[int]) -> None:
+        metric.update(*mapped.rows(rows))
+
+    def make() -> ThresholdCurve:
+        metric = ThresholdCurve(Box(), interval=0.1)
+        metric.carry({KEYS[1]: 0.4})
+        return metric
+
+    check_every_split(make, update, 120)
+
+
+def test_nothing_to_report(mapped: Any) -> None:
+    """Without any known box, and with boxes that no threshold makes."""
+    curve = ThresholdCurve(Box())
+    curve.update(*mapped.rows((mapped.truth.num_boxes_B == 0).nonzero()[:, 0].tolist()))
+    without = ThresholdCurve(lambda *_: None)  # type: ignore[arg-type, return-value]
+    without.update(*mapped)
+    assert curve.compute() == without.compute() == {}
+    assert curve.curves == without.curves == {}
+
+
+@pytest.mark.parametrize("options", [{"interval": 0.0}, {"interval": 0.001}, {"fixed": [1.0]}, {"fixed": [-0.1]}])
+def test_bad_options_are_errors(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="threshold"):
+        ThresholdCurve(Box(), **options)
