@@ -12,7 +12,7 @@ from cam_lightning.contracts import Results
 from cam_lightning.report.chart import Histogram, LineChart, Series, histogram, line_chart, percent
 from cam_lightning.report.run_record import Point, Prediction, RunRecord
 
-_FAMILIES = ("loss", "classification_error", "localization_error", "gt_known_error")
+_FAMILIES = ("loss", "classification_error", "localization_error", "gt_known_error", "gt_known_error_by_size")
 """What is drawn first; families that other metrics log follow by name."""
 _MOST_LINES = 6
 _NUM_BINS = 20
@@ -36,8 +36,10 @@ def learning_curves(curves: dict[str, list[Point]]) -> list[LineChart]:
     for key, points in curves.items():
         split, _, rest = key.partition("/")
         is_baseline = rest.startswith("baseline/")
-        if split == "test" or rest.startswith("num_") or (is_baseline and not rest.endswith("/top1")):
+        if split == "test" or _is_aside(key) or (is_baseline and not rest.endswith("/top1")):
             continue
+        if "@" in rest and key.partition("@")[0] in curves:
+            continue  # another threshold's: a line of its own would say the same once more
         family = rest.split("/")[2] if is_baseline else rest.split("/")[0]
         # One plate for the errors of boxes: GT-known is what the others come to when every class is right.
         families["localization_error" if family == "gt_known_error" else family or key][key] = points
@@ -45,6 +47,12 @@ def learning_curves(curves: dict[str, list[Point]]) -> list[LineChart]:
     order = [name for name in _FAMILIES if name in families]
     names = (*order, *sorted(families.keys() - set(order)))
     return [_curves_of(name, families[name], last_step) for name in names]
+
+
+def _is_aside(key: str) -> bool:
+    """Whether a key says something about another one: how many images, at which threshold."""
+    last = key.rpartition("/")[2]
+    return last.startswith("num_") or last == "threshold"
 
 
 def _curves_of(family: str, curves: dict[str, list[Point]], last_step: int) -> LineChart:
@@ -132,6 +140,28 @@ def overlaps(predictions: Sequence[Prediction], record: RunRecord, split: str) -
     )  # fmt: skip
 
 
+def threshold_chart(curves: dict[str, list[float]], record: RunRecord) -> LineChart | None:
+    """Errors over all thresholds, the run's own dotted; None where the run has no such curves."""
+    if not curves:
+        return None
+    x = curves["threshold"]
+    names = {"localization_error/top1": "top-1", "localization_error/top5": "top-5", "gt_known_error": "GT-known"}
+    series = [
+        Series(
+            name,
+            list(zip(x, curves[key], strict=True)),
+            [""] * len(x),
+            f"{min(curves[key]):.2%} at {x[curves[key].index(min(curves[key]))]:g}",
+        )
+        for key, name in names.items()
+    ]
+    own = record.results.get("protocol/box/threshold")
+    return line_chart(
+        "Error over thresholds", series, "threshold on the map", percent, (0, 1), (0, 1), note="the best of each",
+        rule=None if own is None else float(own),
+    )  # fmt: skip
+
+
 class ResultRow(NamedTuple):
     """One metric as text: this run's value, then each baseline's; `best` are the columns of the best."""
 
@@ -158,7 +188,7 @@ def result_table(values: Results, split: str) -> ResultTable:
     keys = [
         key[len(split) + 1 :]
         for key in values
-        if key.startswith(f"{split}/") and not key.startswith((prefix, f"{split}/num_"))
+        if key.startswith(f"{split}/") and not key.startswith(prefix) and not _is_aside(key)
     ]
     keys.sort(key=_rank)
     rows = []
@@ -168,6 +198,8 @@ def result_table(values: Results, split: str) -> ResultTable:
         known = [number for number in numbers if number is not None]
         best = min(known) if lower else max(known)
         cells = ["" if n is None else f"{n:.4f}" if "loss" in key else f"{n:.2%}" for n in numbers]
+        if (threshold := values.get(f"{split}/{key}/threshold")) is not None:
+            cells[0] += f" at {threshold:g}"
         is_compared = len(known) > 1
         rows.append(
             ResultRow(
@@ -188,7 +220,7 @@ def result_table(values: Results, split: str) -> ResultTable:
 
 def _rank(key: str) -> tuple[int, str]:
     """The paper's errors first, then what other metrics say, the loss last."""
-    family = key.split("/")[0]
+    family = key.split("/")[0].split("@")[0]
     errors = _FAMILIES[1:]
     return (errors.index(family) if family in errors else len(errors) + (family == "loss"), key)
 

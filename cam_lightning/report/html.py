@@ -10,9 +10,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cam_lightning.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from cam_lightning.report.figures import last_values, learning_curves, overlaps, result_table
+from cam_lightning.report.figures import last_values, learning_curves, overlaps, result_table, threshold_chart
 from cam_lightning.report.gallery import build_gallery
-from cam_lightning.report.run_record import RunRecord, read_predictions, read_run
+from cam_lightning.report.run_record import RunRecord, read_predictions, read_run, read_threshold_curves
 
 # Everything that a run directory says is text to the page: the template escapes it.
 _TEMPLATES = Environment(
@@ -48,6 +48,7 @@ def write_report(run_dir: Path) -> Path:
         protocol={key.partition("/")[2]: value for key, value in record.results.items() if key.startswith("protocol/")},
         curves=learning_curves(record.curves),
         overlaps=overlaps(predictions, record, split),
+        thresholds=threshold_chart(read_threshold_curves(run_dir, split), record),
         gallery=build_gallery(run_dir, split, predictions, record.iou_threshold),
         plate={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
     )

@@ -79,6 +79,12 @@ def read_run(run_dir: Path) -> RunRecord:
     )
 
 
+def read_threshold_curves(run_dir: Path, split: str) -> dict[str, list[float]]:
+    """`threshold` and the errors there, by key; empty where the run has none."""
+    path = run_dir / ("threshold_curves.json" if split == "test" else f"threshold_curves_{split}.json")
+    return json.loads(_text(path) or "{}")
+
+
 def read_predictions(run_dir: Path, split: str) -> list[Prediction]:
     """The rows of a split's predictions, in the dataset's order; none where the file is absent."""
     path = run_dir / ("predictions.csv" if split == "test" else f"predictions_{split}.csv")

@@ -14,6 +14,12 @@ _COLUMNS = (
 )
 
 
+_RULES = {
+    "selected": "… threshold selected in validation",
+    "oracle": "… best threshold of this split (oracle)",
+}
+
+
 def results_table(results: Results, split: str = "test") -> Table:
     """Localization errors (in %) of the configured rule and of every baseline; classification's on top."""
     images = results[f"{split}/num_images"]
@@ -31,6 +37,10 @@ def results_table(results: Results, split: str = "test") -> Table:
         table.add_row("localization: not available (no boxes are known, or the network has no map)")
         return table
     table.add_row(_rule(results), *(f"{results[f'{split}/{key}']:.2%}" for _, key in columns), style="bold")
+    for rule in _further_rules(results, split):
+        table.add_row(
+            _RULES.get(rule, f"… threshold {rule}"), *(_cell(results, f"{split}/{key}@{rule}") for _, key in columns)
+        )
     prefix = f"{split}/baseline/"
     for name in sorted({key[len(prefix) :].split("/")[0] for key in results if key.startswith(prefix)}):
         table.add_row(
@@ -40,11 +50,47 @@ def results_table(results: Results, split: str = "test") -> Table:
     return table
 
 
+def size_table(results: Results, split: str = "test") -> Table | None:
+    """GT-known error (in %) by the object's share of the image, beside every baseline's; None where nobody counted."""
+    start = f"{split}/gt_known_error_by_size/"
+    groups = [key[len(start) :] for key in results if key.startswith(start) and not key.endswith("/num_images")]
+    if not groups:
+        return None
+    table = Table(title="GT-known error by the object's share of the image", title_justify="left", title_style="bold")
+    table.add_column("box")
+    for group in groups:
+        low, high = group.split("_to_")
+        table.add_column(f"{low}–{high}\n{results[f'{start}{group}/num_images']:,} images", justify="right")
+    table.add_row("CAM", *(f"{results[start + group]:.2%}" for group in groups), style="bold")
+    prefix = f"{split}/baseline/"
+    for name in sorted({key[len(prefix) :].split("/")[0] for key in results if key.startswith(prefix)}):
+        cells = (f"{results[f'{prefix}{name}/gt_known_error_by_size/{group}']:.2%}" for group in groups)
+        table.add_row(f"baseline: {name.replace('_', ' ')}", *cells)
+    return table
+
+
 def print_results(results: Results, split: str = "test") -> None:
-    """Prints the table."""
+    """Prints the tables."""
     console = Console()
     console.print()
     console.print(results_table(results, split))
+    sizes = size_table(results, split)
+    if sizes is not None:
+        console.print(sizes)
+
+
+def _further_rules(results: Results, split: str) -> list[str]:
+    """The suffixes of keys that the table shows: fixed thresholds first, then those that were chosen."""
+    starts = tuple(f"{split}/{key}@" for _, key in _COLUMNS)
+    rules = {key.rpartition("@")[2] for key in results if key.startswith(starts) and not key.endswith("/threshold")}
+    return sorted(rules - _RULES.keys()) + [rule for rule in _RULES if rule in rules]
+
+
+def _cell(results: Results, key: str) -> str:
+    if key not in results:
+        return ""
+    threshold = results.get(f"{key}/threshold")
+    return f"{results[key]:.2%}" + (f" at {threshold:g}" if threshold is not None else "")
 
 
 def _rule(results: Results) -> str:

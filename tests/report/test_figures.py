@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cam_lightning.report.figures import last_values, learning_curves, metric_name, overlaps, result_table
-from cam_lightning.report.run_record import Point, Prediction, read_predictions, read_run
+from cam_lightning.report.figures import (
+    last_values,
+    learning_curves,
+    metric_name,
+    overlaps,
+    result_table,
+    threshold_chart,
+)
+from cam_lightning.report.run_record import Point, Prediction, read_predictions, read_run, read_threshold_curves
 
 
 def test_accuracies_are_those_of_a_plain_loop(
@@ -114,6 +122,50 @@ def test_learning_curves_join_what_belongs_together(make_run: Callable[..., Path
 def test_every_metric_that_a_run_may_log_has_a_chart_of_its_own() -> None:
     curves = _curves({"val/max_box_accuracy@oracle": 0.5, "lr-SGD": 0.1, "test/loss": 3.0})
     assert [chart.title for chart in learning_curves(curves)] == ["Lr-SGD", "Max box accuracy@oracle"]
+
+
+def test_what_belongs_to_another_key_has_no_line_of_its_own() -> None:
+    """A threshold is no error, a count no share, and an error at another threshold is in the table."""
+    key = "val/gt_known_error"
+    curves = _curves({key: 0.5, f"{key}@oracle": 0.4, f"{key}@oracle/threshold": 0.3})
+    curves |= _curves(
+        {"val/gt_known_error_by_size/0_to_0.15": 0.9, "val/gt_known_error_by_size/0_to_0.15/num_images": 7}
+    )
+    charts = learning_curves(curves)
+    assert [[line.label for line in chart.lines] for chart in charts] == [["val GT-known"], ["val 0 to 0.15"]]
+
+
+def test_the_table_says_the_threshold_beside_the_error_and_leaves_counts_out() -> None:
+    values = {
+        "test/localization_error/top1": 0.5,
+        "test/localization_error/top1@oracle": 0.4,
+        "test/localization_error/top1@oracle/threshold": 0.35,
+        "test/gt_known_error_by_size/0_to_0.15": 0.9,
+        "test/gt_known_error_by_size/0_to_0.15/num_images": 7,
+        "test/max_box_accuracy": 0.7,
+        "test/max_box_accuracy/threshold": 0.21,
+    }
+    assert [(row.name, row.cells) for row in result_table(values, "test").rows] == [
+        ("localization error, top-1", ["50.00%"]),
+        ("localization error, top-1@oracle", ["40.00% at 0.35"]),
+        ("GT-known error by size, 0 to 0.15", ["90.00%"]),
+        ("max box accuracy", ["70.00% at 0.21"]),
+    ]
+
+
+def test_errors_over_thresholds(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run(results={"protocol/box/threshold": 0.2})
+    assert threshold_chart(read_threshold_curves(run_dir, "test"), read_run(run_dir)) is None
+    curves = {"threshold": [0.0, 0.5], "localization_error/top1": [0.75, 0.5], "localization_error/top5": [0.5, 0.25]}
+    (run_dir / "threshold_curves.json").write_text(json.dumps(curves | {"gt_known_error": [0.25, 0.25]}))
+    chart = threshold_chart(read_threshold_curves(run_dir, "test"), read_run(run_dir))
+    assert chart is not None
+    assert [(line.label, line.value) for line in chart.lines] == [
+        ("top-1", "50.00% at 0.5"),
+        ("top-5", "25.00% at 0.5"),
+        ("GT-known", "25.00% at 0"),
+    ]
+    assert chart.rule is not None
 
 
 def _curves(values: dict[str, float]) -> dict[str, list[Point]]:

@@ -44,6 +44,41 @@ def test_every_number_is_in_its_row_and_column() -> None:
     ]
 
 
+def test_thresholds_of_every_kind_stand_beside_the_run_s_own() -> None:
+    further = {
+        f"test/{key}@{rule}": 0.1 * i
+        for key in KEYS
+        for i, rule in enumerate(("oracle", "selected", "0.3", "0.05"), start=1)
+    }
+    chosen = {f"test/{key}@{rule}/threshold": 0.25 for key in KEYS for rule in ("oracle", "selected")}
+    rows = [row for row in lines(RESULTS | further | chosen) if "%" in row[-1] and len(row) == 4]
+    assert rows[0][0] == "CAM, largest component, threshold 0.2"
+    assert rows[1:5] == [
+        ["… threshold 0.05", "40.00%", "40.00%", "40.00%"],
+        ["… threshold 0.3", "30.00%", "30.00%", "30.00%"],
+        ["… threshold selected in validation", "20.00% at 0.25", "20.00% at 0.25", "20.00% at 0.25"],
+        ["… best threshold of this split (oracle)", "10.00% at 0.25", "10.00% at 0.25", "10.00% at 0.25"],
+    ]
+
+
+def test_errors_by_size_are_a_table_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    key = "gt_known_error_by_size"
+    sizes: dict[str, Any] = {
+        f"test/{key}/0_to_0.15": 0.75,
+        f"test/{key}/0_to_0.15/num_images": 1200,
+        f"test/{key}/0.15_to_1": 0.25,
+        f"test/{key}/0.15_to_1/num_images": 40,
+        f"test/baseline/centre_box/{key}/0_to_0.15": 1.0,
+        f"test/baseline/centre_box/{key}/0.15_to_1": 0.125,
+    }
+    sizes |= {key.replace("centre_box", "whole_image"): value for key, value in sizes.items() if "centre" in key}
+    print_results({**RESULTS, **sizes})
+    out = capsys.readouterr().out
+    assert "1,200 images" in out
+    assert any(line.split("│")[1:4] == ["CAM", "75.00%", "25.00%"] for line in out.replace(" ", "").splitlines())
+    assert any("12.50%" in line and "centre box" in line for line in out.splitlines())
+
+
 def test_another_split_is_another_table() -> None:
     results = RESULTS | {key.replace("test/", "val/", 1): value for key, value in RESULTS.items()}
     results["val/gt_known_error"] = 0.25
