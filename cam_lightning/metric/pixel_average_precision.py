@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cam_lightning.contracts import GroundTruth, Localization
 from cam_lightning.functional.pixel_precision import count_pixels, pixel_average_precision
+from cam_lightning.functional.score_map import score_map
 from cam_lightning.metric.counter import CounterMetric
 
 
 class PixelAveragePrecision(CounterMetric):
-    """Pixel average precision of score maps against masks, where ignored pixels do not count.
+    """Pixel average precision of the true class's maps against masks, where ignored pixels do not count.
 
-    All pixels of the dataset make one curve. Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py.
+    All pixels of the dataset make one curve. Maps are upsampled to the masks' size, which is the network's input;
+    `interval` lies between thresholds, the other options are those of `score_map`. Where a dataset has no masks
+    nothing is counted. Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py.
     """
 
+    needs_maps = True
     pixels: Tensor
 
-    def __init__(self, interval: float = 0.001) -> None:
+    def __init__(
+        self, interval: float = 0.001, normalise: str = "minmax", rectify: bool = False, upsample: str = "bilinear"
+    ) -> None:
         if not 0 < interval <= 1:
             raise ValueError(f"metric.pixel_average_precision.interval lies in (0, 1]; got {interval}")
         self.thresholds_Q = np.arange(0, 1, interval)
         super().__init__(pixels=(2, len(self.thresholds_Q) + 1), num_images=())
+        self.rule: dict[str, Any] = {"normalise": normalise, "rectify": rectify, "upsample": upsample}
+        score_map(torch.zeros(1, 1), (1, 1), **self.rule)  # so that a misspelt option is found before any training
 
-    def update(self, scores: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> None:
-        """Counts score maps (H, W) in [0, 1], and as many masks: 1 object, 0 background, else ignored."""
-        for score_HW, mask_HW in zip(scores, masks, strict=True):
-            self.add("pixels", torch.from_numpy(count_pixels(score_HW, mask_HW, self.thresholds_Q)))
-            self.add("num_images", 1)
+    def update(self, localization: Localization, truth: GroundTruth) -> None:
+        """Counts one batch; both arguments on the CPU."""
+        if truth.mask_BHW is None:
+            return
+        for map_hw, mask_HW in zip(localization.label_map_Bhw, truth.mask_BHW.numpy(), strict=True):
+            self.add("pixels", torch.from_numpy(self.pixels_of(score_map(map_hw, mask_HW.shape, **self.rule), mask_HW)))
+        self.add("num_images", len(truth.mask_BHW))
+
+    def pixels_of(self, score_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
+        """Object and background pixels of one image by score (2, Q + 1); counts nothing, so threads may share it.
+
+        Scores lie in [0, 1]; the mask is 1 on the object, 0 on the background, anything else where it is ignored.
+        """
+        return count_pixels(score_HW, mask_HW, self.thresholds_Q)
 
     def compute(self) -> dict[str, float]:
-        """`pixel_average_precision`, as a fraction; nothing where no image was counted."""
+        """`pixel_average_precision`, as a fraction; nothing where no image had a mask."""
         if self.count("num_images") == 0:
             return {}
         return {"pixel_average_precision": pixel_average_precision(self.pixels.cpu().numpy())}
