@@ -71,15 +71,27 @@ class _LevelSweep(CounterMetric):
             size = (int(size_2[0]), int(size_2[1]))
             map_size = self.map_size or size
             level_HW = quantise(score_map(map_hw, map_size, **self.rule))
-            iou_L = self._overlaps(level_HW, self._truth(boxes_N4[:num_boxes].double().numpy(), size, map_size))
-            iou_Q = iou_L[levels_of(self.thresholds_Q, int(level_HW.max()))]
-            hits_IQ += iou_Q >= np.array(self.iou_thresholds)[:, None]
+            hits_IQ += self.hits_of(level_HW, boxes_N4[:num_boxes].double().numpy(), size)
         self.add("hits", torch.from_numpy(hits_IQ))
         self.add("num_images", (truth.num_boxes_B > 0).sum())
+
+    def hits_of(self, level_HW: np.ndarray, boxes_N4: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Whether one image is hit, bool (IoU thresholds, map thresholds); counts nothing, so threads may share it.
+
+        `level_HW` are the map's grey levels (`quantise`), `boxes_N4` the true boxes, half-open, in an image of
+        height and width `size`.
+        """
+        iou_L = self._overlaps(level_HW, self._truth(boxes_N4, size, (level_HW.shape[0], level_HW.shape[1])))
+        iou_Q = iou_L[levels_of(self.thresholds_Q, int(level_HW.max()))]
+        return iou_Q >= np.array(self.iou_thresholds)[:, None]
 
     def accuracy(self) -> np.ndarray:
         """The share of images that are hit, float64 (IoU thresholds, map thresholds)."""
         return self.hits.cpu().numpy() / self.count("num_images")
+
+    def _best(self, key: str, accuracy_Q: np.ndarray) -> dict[str, float]:
+        best = int(accuracy_Q.argmax())
+        return {key: float(accuracy_Q[best]), f"{key}/threshold": float(self.thresholds_Q[best])}
 
     def _overlaps(self, level_HW: np.ndarray, truth_N4: np.ndarray) -> np.ndarray:
         """The IoU (256,) that counts at each level."""
@@ -99,19 +111,23 @@ class MaxBoxAccuracy(_LevelSweep):
     Options as for `_LevelSweep`. Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py.
     """
 
-    def __init__(self, iou_threshold: float = 0.5, **options: Any) -> None:
-        super().__init__([iou_threshold], **options)
+    def __init__(
+        self, iou_threshold: float = 0.5, further_iou_thresholds: Sequence[float] = (), **options: Any
+    ) -> None:
+        super().__init__([iou_threshold, *further_iou_thresholds], **options)
 
     def compute(self) -> dict[str, float]:
-        """`max_box_accuracy` and its `…/threshold`, the lowest of equally good ones; nothing without a true box."""
+        """`max_box_accuracy` and its `…/threshold`, the lowest of equally good ones; nothing without a true box.
+
+        Each further IoU threshold gives `max_box_accuracy/iou_0.3` and `…/iou_0.3/threshold`.
+        """
         if self.count("num_images") == 0:
             return {}
-        (accuracy_Q,) = self.accuracy()
-        best = int(accuracy_Q.argmax())
-        return {
-            "max_box_accuracy": float(accuracy_Q[best]),
-            "max_box_accuracy/threshold": float(self.thresholds_Q[best]),
-        }
+        values: dict[str, float] = {}
+        for i, accuracy_Q in enumerate(self.accuracy()):
+            key = "max_box_accuracy" + (f"/iou_{self.iou_thresholds[i]:g}" if i else "")
+            values |= self._best(key, accuracy_Q)
+        return values
 
     def _overlaps(self, level_HW: np.ndarray, truth_N4: np.ndarray) -> np.ndarray:
         return overlaps(largest_boxes(level_HW, self.mode), truth_N4)
@@ -133,9 +149,7 @@ class MaxBoxAccuracyV2(_LevelSweep):
         accuracy_IQ = self.accuracy()
         values = {"max_box_accuracy_v2": float(accuracy_IQ.max(1).mean())}
         for iou, accuracy_Q in zip(self.iou_thresholds, accuracy_IQ, strict=True):
-            best = int(accuracy_Q.argmax())
-            values[f"max_box_accuracy_v2/iou_{iou:g}"] = float(accuracy_Q[best])
-            values[f"max_box_accuracy_v2/iou_{iou:g}/threshold"] = float(self.thresholds_Q[best])
+            values |= self._best(f"max_box_accuracy_v2/iou_{iou:g}", accuracy_Q)
         return values
 
     def _overlaps(self, level_HW: np.ndarray, truth_N4: np.ndarray) -> np.ndarray:

@@ -62,6 +62,18 @@ def test_equals_a_plain_loop(mapped: Any, overlap: Any) -> None:
     assert len(set(slow)) >= 3  # so that a threshold mistaken for its neighbour shows
 
 
+def test_further_iou_thresholds_are_counted_beside_and_change_nothing(mapped: Any, overlap: Any) -> None:
+    metric, plain = MaxBoxAccuracy(0.3, [0.2, 0.5], interval=0.25), MaxBoxAccuracy(0.3, interval=0.25)
+    for one in (metric, plain):
+        one.update(*mapped)
+    values = metric.compute()
+    assert plain.compute().items() <= values.items()
+    for iou in (0.2, 0.5):
+        slow = slow_accuracies(mapped, overlap, [0.0, 0.25, 0.5, 0.75], iou, any_box=False)
+        assert values[f"max_box_accuracy/iou_{iou}"] == max(slow)
+        assert values[f"max_box_accuracy/iou_{iou}/threshold"] == 0.25 * slow.index(max(slow))
+
+
 def test_v2_equals_a_plain_loop(mapped: Any, overlap: Any) -> None:
     metric = MaxBoxAccuracyV2(iou_thresholds=[0.2, 0.5], interval=0.25)
     metric.update(*mapped)

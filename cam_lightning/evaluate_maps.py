@@ -1,0 +1,112 @@
+"""`python -m cam_lightning.evaluate_maps`: scores a folder of maps, any method's, as the WSOL benchmark does."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cam_lightning.launch import entry_point
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.table import Table
+
+    from cam_lightning.contracts import Results
+    from cam_lightning.run import RunDirectory
+
+NEEDED = ("maps", "metadata")
+_NAMES = {"max_box_accuracy": "MaxBoxAcc", "max_box_accuracy_v2": "MaxBoxAccV2", "pixel_average_precision": "PxAP"}
+
+
+def run(config: DictConfig, run: RunDirectory) -> None:
+    """One evaluation, from its folders to `results.json`, `hits.json` and, where maps need a word, `problems.csv`."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    missing = [name for name in NEEDED if config[name] is None]
+    if missing:
+        raise ValueError(f"evaluate_maps needs {' '.join(f'{name}=FOLDER' for name in NEEDED)}; no {missing[0]} given")
+    folders = {name: _folder(name, config[name]) for name in (*NEEDED, "masks") if config[name] is not None}
+
+    from cam_lightning.map_scorer import MapScorer, score_all
+
+    scorer = MapScorer(
+        **folders,
+        mode=config.mode,
+        map_size=(config.map_size[0], config.map_size[1]),
+        interval=config.interval,
+        iou_thresholds=list(config.iou_thresholds),
+        corners=config.corners,
+    )
+    with Progress(transient=True) as progress:
+        task = progress.add_task("maps", total=len(scorer.truth.ids))
+        score_all(scorer, config.threads, lambda count: progress.advance(task, count))
+    results = scorer.results()
+    run.write_json("results.json", results)
+    run.write_json("hits.json", scorer.hits())
+    console = Console()
+    console.print(results_table(results))
+    if scorer.problems:
+        run.write_text("problems.csv", _csv(scorer.problems))
+        for line in complaints(scorer.problems):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"every one by name: {run.path / 'problems.csv'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def results_table(results: Results) -> Table:
+    """Every measure in per cent, a column for each mode, with the threshold that is best for it."""
+    from rich.table import Table
+
+    modes = {results["protocol/mode"]: ""}
+    modes |= {key.split("/")[0]: f"{key.split('/')[0]}/" for key in results if key.endswith("/max_box_accuracy")}
+    table = Table(title=f"{results['num_images']:,} images", title_justify="left", title_style="bold")
+    table.add_column("measure")
+    for mode in modes:
+        table.add_column(mode, justify="right")
+    for key in results:
+        family, _, rest = key.partition("/")
+        if family in _NAMES and not rest.endswith("threshold"):
+            name = _NAMES[family] + rest.replace("iou_", ", IoU ")
+            table.add_row(name, *(_cell(results, prefix + key) for prefix in modes.values()))
+    return table
+
+
+def complaints(problems: list[tuple[str, str]]) -> list[str]:
+    """What was wrong with how many maps, how those counted, and the first of them by name."""
+    from cam_lightning.dataset.map_folder import PROBLEMS
+
+    lines = []
+    for problem, meaning in PROBLEMS.items():
+        names = [name for name, found in problems if found == problem]
+        if names:
+            more = ", …" if len(names) > 5 else ""
+            lines.append(f"{len(names):,} × {problem.replace('_', ' ')} ({meaning}): {', '.join(names[:5])}{more}")
+    return lines
+
+
+def _cell(results: Results, key: str) -> str:
+    if key not in results:
+        return ""
+    threshold = results.get(f"{key}/threshold")
+    return f"{results[key]:.2%}" + (f" at {threshold:.3f}" if threshold is not None else "")
+
+
+def _csv(problems: list[tuple[str, str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("image_id", "problem"), *problems])
+    return text.getvalue()
+
+
+def _folder(name: str, value: object) -> Path:
+    path = Path(str(value)).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"{name}={path} is not a folder")
+    return path
+
+
+main = entry_point("evaluate_maps")
+
+if __name__ == "__main__":
+    main()
