@@ -1,0 +1,91 @@
+"""The true class's map of every image as a file, in the layout that the WSOL benchmark and `evaluate_maps` read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from cam_lightning.contracts import GroundTruth, ImageSource, Localization
+from cam_lightning.functional.score_map import score_map
+
+log = logging.getLogger(__name__)
+
+
+class Maps:
+    """Writes `maps/<split>/<image_id>.npy` and `metadata/<split>/*.txt` of some splits; of none by default.
+
+    A map is a float16 score from 0 to 1: the raw map upsampled (bicubic) to height and width `map_size`, or left at
+    its own cells where that is None, then normalised from minimum to maximum; one that names no region is 0. The
+    metadata list the images with a known box, with inclusive corners in whole pixels of the original. Each rank
+    writes its maps, and rank zero the metadata.
+    """
+
+    def __init__(self, run_dir: str, splits: Sequence[str] = (), map_size: Sequence[int] | None = (224, 224)) -> None:
+        self.root = Path(run_dir)
+        self.splits = tuple(splits)
+        self.map_size = None if map_size is None else (int(map_size[0]), int(map_size[1]))
+
+    def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
+        self.active = split in self.splits
+        if not self.active:
+            return
+        for image_id in source.ids:
+            if {"\n", "\r"} & set(image_id) or ".." in Path(image_id).parts:
+                raise ValueError(f"the image {image_id!r} cannot have a file of its map: its id is no path in one line")
+        self.ids = source.ids
+        self.maps, self.metadata = self.root / "maps" / split, self.root / "metadata" / split
+        self.metadata.mkdir(parents=True, exist_ok=True)
+        self.parts = [self.metadata / f".part_{part_rank}.jsonl" for part_rank in range(world_size)]
+        self.file = self.parts[rank].open("w", encoding="utf-8")
+
+    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
+        if not self.active:
+            return
+        for row, index in enumerate(index_B.tolist()):
+            map_hw = localization.label_map_Bhw[row]
+            own_size = (map_hw.shape[0], map_hw.shape[1])
+            upsample = "nearest" if self.map_size is None else "bicubic"
+            score_HW = score_map(map_hw, self.map_size or own_size, upsample=upsample)
+            path = Path(f"{self.maps}/{self.ids[index]}.npy")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, score_HW.astype(np.float16))
+            boxes = truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].tolist()
+            self.file.write(json.dumps([index, int(truth.label_B[row]), truth.size_B2[row].tolist(), boxes]) + "\n")
+
+    def finish(self) -> None:
+        if self.active:
+            self.file.close()
+
+    def merge(self) -> None:
+        """Makes the metadata of all ranks' parts, and removes them."""
+        if not self.active:
+            return
+        rows: list[Any] = [json.loads(line) for part in self.parts for line in part.read_text().splitlines()]
+        lines: dict[str, list[str]] = {
+            name: [] for name in ("image_ids", "class_labels", "image_sizes", "localization")
+        }
+        for index, label, (height, width), boxes in sorted(rows):
+            if boxes:
+                name = self.ids[index]
+                lines["image_ids"].append(name)
+                lines["class_labels"].append(f"{name},{label}")
+                lines["image_sizes"].append(f"{name},{width},{height}")
+                lines["localization"] += [",".join([name, *map(str, _inclusive_corners(box))]) for box in boxes]
+        for name, own in lines.items():
+            (self.metadata / f"{name}.txt").write_text("".join(f"{line}\n" for line in own), encoding="utf-8")
+        if any(value != int(value) for *_, boxes in rows for box in boxes for value in box):
+            log.warning("the corners in %s are rounded to whole pixels", self.metadata / "localization.txt")
+        for part in self.parts:
+            part.unlink()
+
+
+def _inclusive_corners(box_4: Sequence[float]) -> list[int]:
+    """At least one pixel, as the layout has no empty boxes."""
+    x0, y0, x1, y1 = (round(value) for value in box_4)
+    return [x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)]
