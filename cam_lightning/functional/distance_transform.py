@@ -56,9 +56,18 @@ def heatmap(map_hw: np.ndarray, size: tuple[int, int], rectify: str = "absolute"
     if not np.isfinite(map_hw).all() or map_hw.min() == map_hw.max():
         return None
     value_HW = imresize(torch.from_numpy(np.ascontiguousarray(map_hw)), size).numpy()
-    value_HW = np.abs(value_HW) if rectify == "absolute" else np.maximum(value_HW, 0)
+    if rectify == "absolute":
+        np.abs(value_HW, out=value_HW)
+    else:
+        np.maximum(value_HW, 0, out=value_HW)
     high = value_HW.max()
-    return np.floor(value_HW / high * 255 + 0.5).astype(np.uint8) if high > 0 else None
+    if not high > 0:
+        return None
+    # In place: what costs here is memory, not arithmetic.
+    value_HW /= high
+    value_HW *= 255
+    value_HW += 0.5
+    return value_HW.astype(np.uint8)
 
 
 def rectangles(grey_HW: np.ndarray, levels: Sequence[int] = RELEASED_LEVELS) -> np.ndarray:
@@ -73,33 +82,50 @@ def rectangles(grey_HW: np.ndarray, levels: Sequence[int] = RELEASED_LEVELS) -> 
     if grey_HW.ndim != 2 or grey_HW.dtype != np.uint8:
         raise ValueError(f"a heatmap is uint8 (H, W); got {grey_HW.dtype} of shape {grey_HW.shape}")
     end = np.array(grey_HW.shape[::-1]) - _MARGIN
-    found = [box for level in levels for box in _contour_boxes(_core(grey_HW > level))]
+    found = [box for level in levels for box in _core_boxes((grey_HW > level).view(np.uint8))]
     boxes_N4 = np.array(found, np.int64).reshape(-1, 4)
     boxes_N4[:, 2:] = np.minimum(boxes_N4[:, 2:], end)
     boxes_N4 = boxes_N4[(boxes_N4[:, :2] < boxes_N4[:, 2:]).all(axis=1)]
     return _without_overlaps(boxes_N4[np.argsort(-_area(boxes_N4), kind="stable")])
 
 
-def _core(region_HW: np.ndarray) -> np.ndarray:
-    """The pixels of a region that are not near its border: uint8, 0 or 1."""
-    if region_HW.all() or not region_HW.any():
+def _core_boxes(region_HW: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Rectangles of the contours of what is left of a region (uint8, 0 or 1) without its rim."""
+    x0, y0, width, height = cv2.boundingRect(region_HW)
+    if width == 0 or region_HW.all():
         # No border to be near to: the released code leaves the image as it is.
-        return region_HW.astype(np.uint8)
-    distance_HW = cv2.distanceTransform(region_HW.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance_HW = distance_HW.astype(np.float64)
-    # It rounds to 8 bits before it compares with 10.
-    return (np.floor(distance_HW * (255 / distance_HW.max()) + 0.5) > 10).astype(np.uint8)
+        return _contour_boxes(region_HW, 0, 0)
+    # The nearest pixel outside is never farther than one beyond the region's box, if the image goes on there.
+    left, top = max(x0 - 1, 0), max(y0 - 1, 0)
+    part_hw = region_HW[top : y0 + height + 1, left : x0 + width + 1]
+    distance_hw = cv2.distanceTransform(part_hw, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    core_hw = distance_hw >= _rim(float(distance_hw.max()))
+    return _contour_boxes(core_hw.view(np.uint8), left, top)
 
 
-def _contour_boxes(mask_HW: np.ndarray) -> list[tuple[int, int, int, int]]:
-    contours, _ = cv2.findContours(mask_HW, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+def _rim(farthest: float) -> np.float32:
+    """The least distance that, on the scale where the farthest is 255 and rounded to 8 bits, is above 10."""
+
+    def is_above(distance: np.float32) -> bool:
+        return np.floor(np.float64(distance) * (255 / farthest) + 0.5) > 10
+
+    rim = np.float32(10.5 * farthest / 255)
+    while is_above(np.nextafter(rim, np.float32(0))):
+        rim = np.nextafter(rim, np.float32(0))
+    while not is_above(rim):
+        rim = np.nextafter(rim, np.float32(np.inf))
+    return rim
+
+
+def _contour_boxes(mask_hw: np.ndarray, left: int, top: int) -> list[tuple[int, int, int, int]]:
+    contours, _ = cv2.findContours(mask_hw, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
     boxes = (cv2.boundingRect(contour) for contour in contours)
     return [(x, y, x + width, y + height) for x, y, width, height in boxes]
 
 
 def _without_overlaps(boxes_N4: np.ndarray) -> np.ndarray:
     """The released loop, which steps over the element that moves into an erased one's place."""
-    kept = list(boxes_N4)
+    kept = boxes_N4.tolist()  # plain numbers: thousands of pairs, of which none is worth an array
     i = 0
     while i < len(kept):
         j = i + 1
@@ -111,11 +137,13 @@ def _without_overlaps(boxes_N4: np.ndarray) -> np.ndarray:
     return np.array(kept, np.int64).reshape(-1, 4)
 
 
-def _overlaps_much(bigger_4: np.ndarray, smaller_4: np.ndarray) -> bool:
-    common = np.concatenate([np.maximum(bigger_4[:2], smaller_4[:2]), np.minimum(bigger_4[2:], smaller_4[2:])])
+def _overlaps_much(bigger: Sequence[int], smaller: Sequence[int]) -> bool:
+    width = min(bigger[2], smaller[2]) - max(bigger[0], smaller[0])
+    height = min(bigger[3], smaller[3]) - max(bigger[1], smaller[1])
     # The released code compares integers: half of the area is rounded down.
-    return bool((common[:2] < common[2:]).all() and _area(common) > _area(bigger_4) // 2)
+    half = (bigger[2] - bigger[0]) * (bigger[3] - bigger[1]) // 2
+    return width > 0 and height > 0 and width * height > half
 
 
-def _area(boxes_4: np.ndarray) -> np.ndarray:
-    return (boxes_4[..., 2] - boxes_4[..., 0]) * (boxes_4[..., 3] - boxes_4[..., 1])
+def _area(boxes_N4: np.ndarray) -> np.ndarray:
+    return (boxes_N4[:, 2] - boxes_N4[:, 0]) * (boxes_N4[:, 3] - boxes_N4[:, 1])
