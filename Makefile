@@ -39,7 +39,11 @@ format: setup  ## format the code, and mend what can be mended
 
 bench: setup  ## what localization costs, as ratios against named alternatives
 	$(RUN) -m experiments.bench_localization
+	$(RUN) -m experiments.bench_localization --metrics all --backbone resnet50_gap --images 64 --pairs 3
 	$(RUN) -m experiments.bench_level_sweep
+	$(RUN) -m experiments.bench_evaluate_maps
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(RUN) -m experiments.bench_peers
 
 check: lint types test  ## all that CI asks for
 

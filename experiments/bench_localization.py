@@ -1,7 +1,8 @@
 """What localization adds to a validation epoch: `python -m experiments.bench_localization`.
 
-googlenet_gap at 224, batch 32, float32 on the CPU, the embedded dataset: the same epoch with and without
-the localization callback, warm, in turn; medians, and the ratio pair by pair.
+A network (googlenet_gap) at 224, batch 32, float32 on the CPU, the embedded dataset: the same epoch with and without
+the localization callback, warm, in turn; medians, and the ratio pair by pair. `--metrics all` takes every metric there
+is, at their defaults, with masks of each image for the pixel metric.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256, help="images per epoch")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of epochs")
+    parser.add_argument("--backbone", default="googlenet_gap")
+    parser.add_argument("--metrics", choices=("default", "all"), default="default")
     options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
@@ -36,7 +39,10 @@ def main() -> None:
     register_resolvers()
     overrides = ["dataset.image_size=224", f"dataset.num_test={options.images}", "dataset.num_train=100"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [*overrides, "dataset=shapes", "backbone=googlenet_gap", "trainer=cpu"])
+        if options.metrics == "all":
+            names = sorted(path.stem for path in (CONF / "metric").glob("*.yaml"))
+            overrides.append(f"metric=[{','.join(names)}]")
+        config = compose("train", [*overrides, "dataset=shapes", f"backbone={options.backbone}", "trainer=cpu"])
     data = instantiate(config.dataset, _convert_="all")
     data.setup()
     network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
@@ -54,7 +60,7 @@ def main() -> None:
             flush=True,
         )
     print(
-        f"validation epoch of googlenet_gap, 224, batch 32, {options.images} images: "
+        f"validation epoch of {options.backbone}, 224, batch 32, {options.images} images, {options.metrics} metrics: "
         f"without {statistics.median(plain):.2f} s, with localization {statistics.median(localized):.2f} s; "
         f"median ratio {statistics.median(ratios):.3f} (aim: at most 1.05)"
     )
