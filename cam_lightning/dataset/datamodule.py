@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from cam_lightning.dataset.examples import Examples, collate
 from cam_lightning.dataset.sampler import EvaluationBatches, TrainBatches
-from cam_lightning.dataset.split import ImageSplit, Subset, first_per_class, hold_out, keep_classes
+from cam_lightning.dataset.split import ImageSplit, Splits, first_per_class, hold_out, keep_classes
 from cam_lightning.dataset.transform import Augmentation
 
 log = logging.getLogger(__name__)
@@ -24,15 +24,18 @@ log = logging.getLogger(__name__)
 class LocalizationDataModule(LightningDataModule):
     """Batches for training, and for evaluation of every image exactly once.
 
-    Fit validates on `val_fraction` of the training images, held out with `seed`; `test` is never seen
-    before the end. Training may see smaller images (`train_size`) than evaluation (`image_size`): it is
-    cheaper by the area, and a pooled network takes any size; `{0: 64, 5: 80}` gives a size from an epoch on, so
-    that the first epochs, which need no detail, are the cheapest. `classes` (names, or a number: the first so
-    many) restricts every split; `images_per_class` shortens training alone, so that errors stay comparable.
-    `batch_size` is per process.
+    Fit validates on the dataset's own `train-fullsup` where it has one, else on `val_fraction` of the training
+    images, held out with `seed`; `test` is never seen before the end. Training may see smaller images (`train_size`)
+    than evaluation (`image_size`): it is cheaper by the area, and a pooled network takes any size; `{0: 64, 5: 80}`
+    gives a size from an epoch on, so that the first epochs, which need no detail, are the cheapest. `classes` (names,
+    or a number: the first so many) restricts every split; `images_per_class` shortens training alone, so that errors
+    stay comparable. `batch_size` is per process.
 
     Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
     """
+
+    SOURCE = ""
+    """What must be fetched, and from which project, in words for people; empty where nothing is."""
 
     def __init__(
         self,
@@ -65,8 +68,8 @@ class LocalizationDataModule(LightningDataModule):
         self.examples: dict[str, Examples] = {}
 
     @abstractmethod
-    def read_splits(self) -> tuple[list[str], ImageSplit, ImageSplit]:
-        """The names of all classes, the training split and the test split."""
+    def read_splits(self) -> Splits:
+        """The names of all classes and the splits; raises FileNotFoundError or ValueError as `setup` does."""
 
     def display_name(self, class_name: str) -> str:
         """A class's name for people; the class's own where nothing better is known."""
@@ -81,26 +84,32 @@ class LocalizationDataModule(LightningDataModule):
         """Reads the splits once; later calls do nothing."""
         if self.examples:
             return
-        names, train, test = self.read_splits()
+        names, train, test, fullsup = Splits(*self.read_splits())
         if self.classes is not None:
             kept = _chosen(self.classes, names)
-            names, train, test = [names[i] for i in kept], keep_classes(train, kept), keep_classes(test, kept)
-        train, held_out = hold_out(train, self.val_fraction, self.seed)
-        if self.images_per_class is not None:
+            names, test = [names[i] for i in kept], keep_classes(test, kept)
+            train = None if train is None else keep_classes(train, kept)
+            fullsup = None if fullsup is None else keep_classes(fullsup, kept)
+        if train is not None and fullsup is None:
+            train, fullsup = hold_out(train, self.val_fraction, self.seed)
+        if train is not None and self.images_per_class is not None:
             train = first_per_class(train, self.images_per_class)
         for split_name, split in (("training", train), ("test", test)):
-            _require_every_class(split, split_name, names)
+            if split is not None:
+                _require_every_class(split, split_name, names)
         self.class_names = names
-        self.examples = {
-            "train": Examples(train, self.train_sizes, self.augmentation, self.seed),
-            "val": Examples(held_out, self.input_size),
-            "test": Examples(test, self.input_size),
-        }
+        if train is not None:
+            self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed)
+        if fullsup is not None:
+            self.examples["val"] = Examples(fullsup, self.input_size)
+        self.examples["test"] = Examples(test, self.input_size)
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
         log.info("data: %d classes; images: %s", len(names), counts)
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = self._rank_and_world_size()
+        if "train" not in self.examples:
+            raise FileNotFoundError(f"there are no training images: these data can only be evaluated. {self.SOURCE}")
         examples = self.examples["train"]
         batches = TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size)
         if self.trainer is not None:
@@ -175,7 +184,7 @@ def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:
     return sorted({names.index(name) for name in classes})
 
 
-def _require_every_class(split: ImageSplit | Subset, split_name: str, names: list[str]) -> None:
+def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -> None:
     counts = np.bincount(split.label_N, minlength=len(names))
     empty = [names[i] for i in np.flatnonzero(counts == 0)]
     if empty:

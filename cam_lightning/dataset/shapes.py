@@ -8,7 +8,7 @@ import numpy as np
 
 from cam_lightning.dataset.datamodule import LocalizationDataModule
 from cam_lightning.dataset.scene import CLASS_NAMES, draw_scene, scene_label
-from cam_lightning.dataset.split import ImageSplit, RawImage
+from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
 
 
 class Shapes(LocalizationDataModule):
@@ -24,10 +24,10 @@ class Shapes(LocalizationDataModule):
         self.num_test = num_test
         self.scene_seed = scene_seed
 
-    def read_splits(self) -> tuple[list[str], ImageSplit, ImageSplit]:
+    def read_splits(self) -> Splits:
         train = SceneSplit("train", 2 * self.scene_seed, self.num_train)
         test = SceneSplit("test", 2 * self.scene_seed + 1, self.num_test)
-        return list(CLASS_NAMES), train, test
+        return Splits(list(CLASS_NAMES), train, test)
 
 
 class SceneSplit(ImageSplit):

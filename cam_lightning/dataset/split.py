@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cam_lightning.dataset.strings import SelectedStrings
+
 
 class RawImage(NamedTuple):
     """One image as its file has it."""
@@ -17,7 +19,8 @@ class RawImage(NamedTuple):
     boxes_N4: np.ndarray
     """float32 ground-truth boxes, xyxy half-open, frame `original`; no row where none is known."""
     mask_HW: np.ndarray | None = None
-    """uint8: 1 object, 0 background, 255 ignored; None where the dataset has no masks."""
+    """uint8: 1 object, 0 background, 255 ignored; None where the dataset has no masks. Of the whole image, and not
+    always of its size: those of OpenImages are smaller or larger."""
 
 
 class ImageSplit(ABC):
@@ -41,29 +44,38 @@ class Subset(ImageSplit):
     def __init__(self, split: ImageSplit, indices: np.ndarray, label_N: np.ndarray | None = None) -> None:
         self.split = split
         self.indices = np.asarray(indices, dtype=np.int64)
-        self.ids = [split.ids[i] for i in self.indices]
+        self.ids = SelectedStrings(split.ids, self.indices)
         self.label_N = split.label_N[self.indices] if label_N is None else label_N
 
     def read(self, index: int) -> RawImage:
         return self.split.read(int(self.indices[index]))
 
 
+class Splits(NamedTuple):
+    """What a dataset's reader finds."""
+
+    names: list[str]
+    """The names of all classes: label i is `names[i]`."""
+    train: ImageSplit | None
+    """`train-weaksup`: labels are all that is needed of it. None where only evaluation's images are there."""
+    test: ImageSplit
+    fullsup: ImageSplit | None = None
+    """`train-fullsup`: images with boxes or masks on which thresholds are chosen; None where there is no such split."""
+
+
 def keep_classes(split: ImageSplit, classes: Sequence[int]) -> Subset:
     """The images of some classes, labelled 0, 1, … in the order of `classes`."""
-    new_label_of = {old: new for new, old in enumerate(classes)}
-    indices = np.flatnonzero(np.isin(split.label_N, list(classes)))
-    return Subset(split, indices, np.array([new_label_of[int(split.label_N[i])] for i in indices], dtype=np.int64))
+    new_label = np.full(1 + max([*classes, split.label_N.max(initial=0)]), -1, dtype=np.int64)
+    new_label[list(classes)] = np.arange(len(classes))
+    label_N = new_label[split.label_N]
+    indices = np.flatnonzero(label_N >= 0)
+    return Subset(split, indices, label_N[indices])
 
 
 def first_per_class(split: ImageSplit, count: int) -> Subset:
     """The first `count` images of every class, in the split's order."""
-    seen: dict[int, int] = {}
-    indices = []
-    for index, label in enumerate(split.label_N.tolist()):
-        seen[label] = seen.get(label, 0) + 1
-        if seen[label] <= count:
-            indices.append(index)
-    return Subset(split, np.array(indices, dtype=np.int64))
+    first = [members[: max(count, 0)] for members in _members(split)]
+    return Subset(split, np.sort(np.concatenate([*first, np.zeros(0, np.int64)])))
 
 
 def hold_out(split: ImageSplit, fraction: float, seed: int) -> tuple[Subset, Subset]:
@@ -75,9 +87,14 @@ def hold_out(split: ImageSplit, fraction: float, seed: int) -> tuple[Subset, Sub
         raise ValueError(f"dataset.val_fraction lies between 0 and 1; got {fraction}")
     held = np.zeros(len(split), dtype=bool)
     random = np.random.Generator(np.random.Philox(seed))
-    for label in np.unique(split.label_N):
-        members = np.flatnonzero(split.label_N == label)
+    for members in _members(split):
         if len(members) > 1:
             count = min(max(1, round(fraction * len(members))), len(members) - 1)
             held[random.permutation(members)[:count]] = True
     return Subset(split, np.flatnonzero(~held)), Subset(split, np.flatnonzero(held))
+
+
+def _members(split: ImageSplit) -> list[np.ndarray]:
+    """The images of each class that has some, in the split's order, classes in theirs."""
+    order = np.argsort(split.label_N, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(split.label_N[order])) + 1)

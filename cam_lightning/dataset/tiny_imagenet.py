@@ -9,7 +9,7 @@ import torch
 
 from cam_lightning.dataset.datamodule import LocalizationDataModule
 from cam_lightning.dataset.image_file import decode
-from cam_lightning.dataset.split import ImageSplit, RawImage
+from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
 from cam_lightning.dataset.storage import Storage
 from cam_lightning.functional.box import from_inclusive_corners
 
@@ -26,19 +26,20 @@ class TinyImageNet(LocalizationDataModule):
     the folder that holds `wnids.txt`, or a zip of it.
     """
 
+    SOURCE = "Fetch tiny-imagenet-200.zip of Stanford's CS231n and give its path; it need not be unpacked."
+
     def __init__(self, root: str, **common: Any) -> None:
         super().__init__(**common)
         self.root = root
         self.words: dict[str, str] = {}
 
-    def read_splits(self) -> tuple[list[str], ImageSplit, ImageSplit]:
+    def read_splits(self) -> Splits:
         storage = Storage(self.root)
         top = storage.names("")
         if not {"wnids.txt", "train", "val"} <= set(top):
             found = ", ".join(top[:10]) or "nothing"
             raise FileNotFoundError(
-                f"dataset.root={storage.root} is not laid out as Tiny ImageNet: {LAYOUT}; found {found}. "
-                "Fetch tiny-imagenet-200.zip of Stanford's CS231n and give its path; it need not be unpacked."
+                f"dataset.root={storage.root} is not laid out as Tiny ImageNet: {LAYOUT}; found {found}. {self.SOURCE}"
             )
         names = sorted(storage.read_lines("wnids.txt"))
         if "words.txt" in top:
@@ -56,7 +57,7 @@ class TinyImageNet(LocalizationDataModule):
             if wnid in label_of
         ]
         _require_files(storage, [path for path, _, _ in (*train, *test)])
-        return names, TinySplit(storage, train), TinySplit(storage, test)
+        return Splits(names, TinySplit(storage, train), TinySplit(storage, test))
 
     def display_name(self, class_name: str) -> str:
         return self.words.get(class_name, class_name)

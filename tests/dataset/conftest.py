@@ -1,14 +1,19 @@
-"""A small Tiny ImageNet with real JPEGs, as a folder and as a zip; photos are neither 64×64 nor square."""
+"""Small datasets with real image files; photos are not square, and show where their boxes are."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from cam_lightning.contracts import Batch
+from cam_lightning.functional.box import rescale
 
 WNIDS = ("n02000003", "n01000001", "n03000002")
 """In the order of `wnids.txt`, which is not sorted."""
@@ -65,3 +70,54 @@ def zipped(tmp_path: Path) -> Callable[..., Path]:
         return target
 
     return pack
+
+
+DARK, BRIGHT = 40, 220
+
+
+@pytest.fixture
+def draw_photo() -> Callable[..., None]:
+    """Writes a dark image with its boxes (inclusive corners, 4 pixels or more apart) bright, in any mode of PIL."""
+
+    def draw(path: Path, height: int, width: int, boxes: Sequence[Sequence[int]], mode: str = "RGB") -> None:
+        grey = np.full((height, width), DARK, np.uint8)
+        for x0, y0, x1, y1 in boxes:
+            grey[y0 : y1 + 1, x0 : x1 + 1] = BRIGHT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(grey).convert("RGB").convert(mode)
+        image.save(path, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}))
+
+    return draw
+
+
+@pytest.fixture
+def bright_boxes() -> Callable[[np.ndarray], list[list[int]]]:
+    """Where an RGB image (H, W, 3) is bright: half-open boxes of its connected parts, sorted."""
+
+    def find(image_HW3: np.ndarray) -> list[list[int]]:
+        bright = (image_HW3.mean(axis=2) > (DARK + BRIGHT) / 2).astype(np.uint8)
+        _, _, statistics, _ = cv2.connectedComponentsWithStats(bright)
+        return sorted([x, y, x + w, y + h] for x, y, w, h, _ in statistics[1:].tolist())
+
+    return find
+
+
+@pytest.fixture
+def through_the_transform(bright_boxes: Callable[[np.ndarray], list[list[int]]]) -> Callable[..., None]:
+    """Asserts that the boxes of a loader's batches are where its images are bright, at the input's size and back."""
+
+    def check(loader: Iterable[Batch]) -> None:
+        for batch in loader:
+            height, width = batch.image_B3HW.shape[-2:]
+            for image, boxes, count, size in zip(
+                batch.image_B3HW, batch.truth.boxes_BN4, batch.truth.num_boxes_B, batch.truth.size_B2, strict=True
+            ):
+                seen = torch.tensor(bright_boxes(image.permute(1, 2, 0).numpy()), dtype=torch.float32)[None]
+                back = rescale(seen, torch.tensor([[height, width]]), size[None])[0]
+                truth = torch.tensor(sorted(boxes[:count].tolist()))
+                # Half a pixel of the input, and one of the original where an edge is blurred.
+                slack = torch.tensor([size[1] / width, size[0] / height] * 2) / 2 + 1
+                assert back.shape == truth.shape
+                assert ((back - truth).abs() <= slack).all(), (back, truth)
+
+    return check
