@@ -44,6 +44,7 @@ bench: setup  ## what localization costs, as ratios against named alternatives
 	$(RUN) -m experiments.bench_evaluate_maps
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) -m experiments.bench_peers
+	$(RUN) -m experiments.bench_dataset
 
 check: lint types test  ## all that CI asks for
 

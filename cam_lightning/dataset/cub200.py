@@ -117,7 +117,7 @@ class Cub200(LocalizationDataModule):
         return CroppedSplit(split, crops_of(split, read_crops(self.crops), ", ".join(map(str, self.crops))))
 
     def _fullsup(self, images: str) -> IndexedSplit | None:
-        if self.metadata is None:
+        if self.metadata is None or (self.cubv2 is None and not (self.metadata / "val").is_dir()):
             return None
         storage, prefix = (Storage(self.root), f"{images}/") if self.cubv2 is None else (Storage(self.cubv2), "")
         index = read_metadata(self.metadata / "val")

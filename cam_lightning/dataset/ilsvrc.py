@@ -92,9 +92,10 @@ class Ilsvrc(LocalizationDataModule):
 
         test = IndexedSplit(storage, cached_index(self.cache, "ilsvrc-test", [options, validation, names], index_test))
         require_annotated_sizes(test)
-        return Splits(names, self._train(storage, train, names), test, self._fullsup(storage, names))
+        return Splits(names, self.read_train(storage, train, names), test, self._fullsup(storage, names))
 
-    def _train(self, storage: Storage, folder: str | None, names: list[str]) -> IndexedSplit | None:
+    def read_train(self, storage: Storage, folder: str | None, names: list[str]) -> IndexedSplit | None:
+        """The images of the class folders `names` below `folder`, from the kept index where nothing changed."""
         if folder is None:
             log.warning("dataset.root=%s has no training images: it can be evaluated only", storage.root)
             return None
@@ -127,9 +128,9 @@ class Ilsvrc(LocalizationDataModule):
 
     def _test_rows(self, storage: NotedStorage, folder: str, names: list[str], seen: Stamps) -> list[Row]:
         devkit = self._devkit(storage, seen)
-        validation = Validation(storage, folder, seen, self.metadata)
+        validation = Validation(storage, folder, seen, self.metadata, self.annotations)
         validation.read_labels(devkit)
-        rows = validation.rows(names, self.annotations)
+        rows = validation.rows(names)
         if self.blacklist:
             numbers = [image_number(path) or 0 for path in validation.paths]
             if isinstance(self.blacklist, str):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -30,13 +31,17 @@ XML = (
 class Validation:
     """The validation images below one folder, flat or in class folders, in the order of their paths.
 
-    `metadata` is the WSOL benchmark's folder of ILSVRC, or None.
+    `metadata` is the WSOL benchmark's folder of ILSVRC, or None; `annotations` the folder of XML files, or None
+    where it is one that the layouts have.
     """
 
-    def __init__(self, storage: NotedStorage, folder: str, seen: Stamps, metadata: Path | None = None) -> None:
+    def __init__(
+        self, storage: NotedStorage, folder: str, seen: Stamps, metadata: Path | None, annotations: str | None
+    ) -> None:
         self.storage = storage
         self.folder = folder
         self.seen = seen
+        self.annotations_folder = annotations
         entries = storage.names(folder)
         self.paths = [f"{folder}/{file}" for file in entries if is_image(file)]
         for wnid in entries:
@@ -50,7 +55,7 @@ class Validation:
         """The WordNet id of each image."""
         self.metadata = metadata
         self.index = None if metadata is None else _noted_metadata(metadata / "test", seen)
-        names = () if self.index is None else self.index.ids
+        names: Sequence[str] = () if self.index is None else self.index.ids
         self.position = {PurePosixPath(name).name: i for i, name in enumerate(names)}
         """Where each file is in the benchmark's index."""
 
@@ -72,10 +77,10 @@ class Validation:
             labels = self.index.label_N
             sources[f"{self.metadata}/test"] = [None if i is None else _class(int(labels[i])) for i in listed]
         if not any(None not in labels for labels in sources.values()):
-            sources["the XML"] = [annotation and _only_name(annotation) for annotation in self._annotations(None)]
+            sources["the XML"] = [annotation and _only_name(annotation) for annotation in self._annotations]
         self.classes = self._agreed(sources)
 
-    def rows(self, names: list[str], annotations: str | None) -> list[Row]:
+    def rows(self, names: list[str]) -> list[Row]:
         """The images of the classes `names`, with boxes of the benchmark's index, else of XML, else without."""
         label_of = {wnid: label for label, wnid in enumerate(names)}
         kept = [i for i, wnid in enumerate(self.classes) if wnid in label_of]
@@ -83,7 +88,7 @@ class Validation:
             listed = [self.position.get(PurePosixPath(path).name, -1) for path in self.paths]
             self._require_all([self.paths[i] for i in kept if listed[i] < 0], f"{self.metadata}/test")
             return [Row(self.paths[i], label_of[self.classes[i]], *wsol_boxes(self.index, listed[i])) for i in kept]
-        found = self._annotations(annotations)
+        found = self._annotations
         if any(found):
             self._require_all([self.paths[i] for i in kept if found[i] is None], "the folder of XML files")
         return [self._row(i, label_of[self.classes[i]], found[i]) for i in kept]
@@ -100,8 +105,10 @@ class Validation:
             )
         return Row(self.paths[image], label, annotation.boxes_N4[own], (annotation.height, annotation.width))
 
-    def _annotations(self, given: str | None) -> list[VocAnnotation | None]:
+    @cached_property
+    def _annotations(self) -> list[VocAnnotation | None]:
         """The XML of each image, None for all where there is no folder of such files."""
+        given = self.annotations_folder
         if given is not None:
             storage, folders = NotedStorage(given, self.seen), ["", "val"]
         else:
@@ -205,5 +212,5 @@ def _class(label: int) -> str:
 
 def _only_name(annotation: VocAnnotation) -> str | None:
     """The class of the objects, where they are all of one."""
-    names = Counter(annotation.names)
-    return next(iter(names)) if len(names) == 1 else None
+    names = set(annotation.names)
+    return names.pop() if len(names) == 1 else None

@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.sampler import TrainBatches
-from cam_lightning.dataset.shapes import Shapes
+from cam_lightning.dataset.shapes import SceneSplit, Shapes
+from cam_lightning.dataset.split import Splits
 from cam_lightning.dataset.transform import RandomCrop
 
 
@@ -133,6 +134,32 @@ def test_images_per_class_shortens_training_alone() -> None:
     for split in ("val", "test"):
         assert few.examples[split].ids == all_of_them.examples[split].ids
     assert set(few.examples["train"].ids) < set(all_of_them.examples["train"].ids)
+
+
+def test_fit_validates_on_the_dataset_s_own_train_fullsup() -> None:
+    """All training images are then trained on; classes are chosen there too, images per class are not."""
+
+    class WithFullsup(Shapes):
+        def read_splits(self) -> Splits:
+            return super().read_splits()._replace(fullsup=SceneSplit("val", 77, 30))
+
+    data = WithFullsup(num_train=40, num_test=20, classes=3, images_per_class=2, num_workers=0)
+    data.setup()
+    assert [len(data.examples[name]) for name in ("train", "val", "test")] == [6, 9, 6]
+    assert data.examples["val"].ids[0] == "val/000000"
+    assert {path.partition("/")[0] for path in data.examples["train"].ids} == {"train"}
+
+
+def test_without_training_images_there_is_only_a_test() -> None:
+    class OnlyTest(Shapes):
+        def read_splits(self) -> Splits:
+            return super().read_splits()._replace(train=None)
+
+    data = OnlyTest(num_train=40, num_test=20, num_workers=0)
+    data.setup()
+    assert list(data.examples) == ["test"]
+    with pytest.raises(FileNotFoundError, match="there are no training images: these data can only be evaluated"):
+        data.train_dataloader()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from scipy.io import savemat
 
 from cam_lightning.dataset.ilsvrc import Ilsvrc
-from cam_lightning.dataset.ilsvrc_validation import wsol_boxes
+from cam_lightning.dataset.ilsvrc_validation import Validation, imagenetv2_rows, wsol_boxes
 from cam_lightning.dataset.imagenet import imagenet_classes
+from cam_lightning.dataset.index import Index
+from cam_lightning.dataset.index_cache import NotedStorage, Stamps
 from cam_lightning.dataset.wsol_metadata import read_metadata
 
 DEVKIT = ["n02119789", "n02100735", "n01440764"]
@@ -218,7 +221,7 @@ def test_xml_of_other_images_is_found_out(make: Make) -> None:
     options = make("flat, devkit, XML")
     shutil.rmtree(options["root"] / "ILSVRC2012_devkit_t12")
     write_devkit(options["root"] / "devkit", labels=[SORTED.index(CLASS_OF[i]) + 1 for i in sorted(CLASS_OF)])
-    with pytest.raises(ValueError, match=r"is n02119789, but its XML has only objects of n01440764, n09999999"):
+    with pytest.raises(ValueError, match=r"is n01440764, but its XML has only objects of n02119789, n09999999"):
         dataset(options)
 
 
@@ -375,8 +378,6 @@ def test_what_is_wrong_is_said_before_training(make: Make, what: str, complaint:
 
 def test_a_kept_index_gives_the_same(make: Make, tmp_path: Path) -> None:
     """Made, kept, and read back; what changes in the tree is seen."""
-    import os
-
     options = {**make("flat, devkit, XML"), "cache": tmp_path / "cache"}
     for path in [*options["root"].rglob("*"), options["root"]]:
         os.utime(path, (1e9, 1e9))
@@ -415,3 +416,28 @@ def test_the_wsol_index_and_the_devkit_have_the_same_boxes(reference_data: Path)
     assert len(pairs) == len({ours for ours, _ in pairs}) == len({theirs for _, theirs in pairs}) == 1000
     assert not any(theirs == ours + 1 for ours, theirs in pairs)
     assert torch.equal(torch.tensor(sorted(ours for ours, _ in pairs)), torch.arange(1000))
+
+
+@pytest.mark.reference
+@pytest.mark.slow
+def test_the_published_index_through_the_reader(reference_data: Path, tmp_path: Path) -> None:
+    """Every image of the benchmark's two ILSVRC splits, as empty files: counts, labels, boxes."""
+    metadata = reference_data / "wsol-metadata" / "ILSVRC"
+    for part, num_images, num_boxes in (("test", 50_000, 80_477), ("val", 10_000, 18_532)):
+        published = read_metadata(metadata / part)
+        for path in published.ids:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
+        storage = NotedStorage(tmp_path, Stamps())
+        if part == "test":
+            validation = Validation(storage, "val", storage.stamps, metadata, None)
+            validation.read_labels(None)
+            index = Index.pack(validation.rows(imagenet_classes()))
+        else:
+            rows = imagenetv2_rows(storage, "val2", metadata / "val", imagenet_classes(), storage.stamps)
+            index = Index.pack(rows)
+        assert index.ids == published.ids
+        assert (len(index.ids), len(index.boxes_M4)) == (num_images, num_boxes)
+        assert (index.label_N == published.label_N).all()
+        assert (index.boxes_M4 - np.float32([0, 0, 1, 1]) == published.corners_M4).all()
+        assert np.bincount(index.label_N).tolist() == [num_images // 1000] * 1000
