@@ -242,20 +242,21 @@ def test_lightning_tells_the_sampler_the_epoch(tmp_path: Path, num_workers: int)
     assert fit(tmp_path, 3, tmp_path / "last.ckpt", num_workers=num_workers).seen == expected[6:]
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("stage", ["val_dataloader", "test_dataloader"])
-def test_ranks_share_evaluation_without_padding(stage: str) -> None:
-    """As the trainer tells rank and number of ranks."""
+def test_ranks_share_evaluation_without_padding(stage: str, world_size: int) -> None:
+    """As the trainer tells rank and number of ranks; neither 25 test images nor batches of 8 go into 2, 3 or 4."""
 
     class Rank:
-        world_size = 4
-        num_devices = 4
+        num_devices = world_size
 
         def __init__(self, rank: int) -> None:
             self.global_rank = rank
+            self.world_size = world_size
 
-    data = dataset()
+    data = dataset(num_test=25)
     indices: list[int] = []
-    for rank in range(4):
+    for rank in range(world_size):
         data.trainer = Rank(rank)  # type: ignore[assignment]
         loader: Callable[[], Iterable[Batch]] = getattr(data, stage)
         indices += [index for batch in loader() for index in batch.index_B.tolist()]
