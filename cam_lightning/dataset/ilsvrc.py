@@ -84,7 +84,9 @@ class Ilsvrc(LocalizationDataModule):
                 f"dataset.root={storage.root} is not laid out as ILSVRC: expected the validation images in one of "
                 f"{', '.join(VALIDATION)}; found {', '.join(storage.names('')[:10]) or 'nothing'}. {self.SOURCE}"
             )
-        names = imagenet_classes() if train is None else _class_folders(storage, train)
+        is_sorted = any(map(WORDNET_ID.fullmatch, storage.names(validation)))
+        classes_from = train or (validation if is_sorted else None)
+        names = imagenet_classes() if classes_from is None else _class_folders(storage, classes_from)
         options = (self.root, self.metadata, self.devkit, self.annotations, self.blacklist)
 
         def index_test(seen: Stamps) -> Index:
@@ -172,7 +174,7 @@ def _first(storage: Storage, folders: tuple[str, ...]) -> str | None:
 
 
 def _class_folders(storage: Storage, folder: str) -> list[str]:
-    """Sorted WordNet ids of the training folders; raises ValueError where they are not ILSVRC's."""
+    """Sorted WordNet ids of the class folders; raises ValueError where they are not ILSVRC's."""
     entries = storage.names(folder)
     names = sorted(name for name in entries if WORDNET_ID.fullmatch(name))
     packed = [name for name in entries if name.endswith(".tar") and name[:-4] not in names]

@@ -240,13 +240,22 @@ def test_some_classes_alone(make: Make) -> None:
 def test_without_training_images_it_can_be_evaluated(make: Make) -> None:
     options = make("class folders, WSOL index, devkit")
     shutil.rmtree(options["root"] / "train")
-    data = dataset({**options, "classes": SORTED})
+    data = dataset(options)
+    assert data.class_names == SORTED
     assert set(data.examples) == {"test"}
     assert [SORTED[label] for label in data.examples["test"].split.label_N] == [
         CLASS_OF[number_of(path)] for path in data.examples["test"].ids
     ]
     with pytest.raises(FileNotFoundError, match=r"no training images: these data can only be evaluated\. Fetch"):
         data.train_dataloader()
+
+
+def test_a_flat_validation_folder_alone_stands_for_all_classes(make: Make) -> None:
+    options = make("flat, WSOL index")
+    shutil.rmtree(options["root"] / "train")
+    with pytest.raises(ValueError, match="the test split has no image of 997 of 1000 classes"):
+        dataset(options)
+    assert dataset({**options, "classes": SORTED}).class_names == SORTED
 
 
 @pytest.mark.parametrize("as_file", [True, False])
