@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cam_lightning.dataset.image_file import decode
-from cam_lightning.dataset.split import ImageSplit, RawImage
+from cam_lightning.dataset.split import Annotation, ImageSplit, RawImage
 from cam_lightning.dataset.storage import Storage
 from cam_lightning.dataset.strings import PackedStrings
 
@@ -80,9 +80,16 @@ class IndexedSplit(ImageSplit):
         self.label_N = index.label_N
 
     def read(self, index: int) -> RawImage:
+        name, data = self.encoded(index)
+        return RawImage(decode(data, name), self.index.boxes(index))
+
+    def encoded(self, index: int) -> tuple[str, bytes]:
         path = self.ids[index]
-        image_HW3 = decode(self.storage.read(path), self.storage.describe(path))
-        return RawImage(image_HW3, self.index.boxes(index))
+        return self.storage.describe(path), self.storage.read(path)
+
+    def annotation(self, index: int) -> Annotation:
+        height, width = self.index.size_N2[index].tolist()
+        return Annotation(self.index.boxes(index), (height, width) if height else None)
 
 
 def is_image(file: str) -> bool:
@@ -99,7 +106,11 @@ def require_annotated_sizes(split: IndexedSplit, sample: int = 8) -> None:
     wrong = []
     chosen = known[np.linspace(0, len(known) - 1, min(sample, len(known))).astype(int)]
     for image in chosen.tolist():
-        size = split.read(image).image_HW3.shape[:2]
+        try:
+            size = split.read(image).image_HW3.shape[:2]
+        except OSError:
+            # What is to become of it is `on_bad_image`'s to say, where the image is met.
+            continue
         annotated = tuple(split.index.size_N2[image].tolist())
         if size != annotated:
             wrong.append(

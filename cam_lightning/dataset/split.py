@@ -23,6 +23,26 @@ class RawImage(NamedTuple):
     always of its size: those of OpenImages are smaller or larger."""
 
 
+class Annotation(NamedTuple):
+    """What is written down of one image, known without decoding it."""
+
+    boxes_N4: np.ndarray
+    """As in `RawImage`."""
+    size: tuple[int, int] | None = None
+    """The height and width that the annotation gives; None where it gives none."""
+
+
+class Finding(NamedTuple):
+    """Something that is to be known of a dataset."""
+
+    kind: str
+    """What sort of thing, in a few words."""
+    what: str
+    """One line that names the file or the class."""
+    is_wrong: bool
+    """True where training or evaluation would be wrong; False for a remark."""
+
+
 class ImageSplit(ABC):
     """Images by position. A dataset's own file holds only how its ids, labels, boxes and pixels are read."""
 
@@ -33,6 +53,14 @@ class ImageSplit(ABC):
     @abstractmethod
     def read(self, index: int) -> RawImage:
         """Reads one image; raises OSError, naming the file, when it cannot be read."""
+
+    def encoded(self, index: int) -> tuple[str, bytes] | None:
+        """Where the image's file is, and its bytes; None where images are made, not read. Raises as `read`."""
+        return None
+
+    def annotation(self, index: int) -> Annotation:
+        """The image's boxes; a split that knows them without decoding overrides this."""
+        return Annotation(self.read(index).boxes_N4)
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -50,6 +78,12 @@ class Subset(ImageSplit):
     def read(self, index: int) -> RawImage:
         return self.split.read(int(self.indices[index]))
 
+    def encoded(self, index: int) -> tuple[str, bytes] | None:
+        return self.split.encoded(int(self.indices[index]))
+
+    def annotation(self, index: int) -> Annotation:
+        return self.split.annotation(int(self.indices[index]))
+
 
 class Splits(NamedTuple):
     """What a dataset's reader finds."""
@@ -61,6 +95,11 @@ class Splits(NamedTuple):
     test: ImageSplit
     fullsup: ImageSplit | None = None
     """`train-fullsup`: images with boxes or masks on which thresholds are chosen; None where there is no such split."""
+
+    def parts(self) -> dict[str, ImageSplit]:
+        """Those that there are, by the names that results have for them."""
+        named = (("train", self.train), ("val", self.fullsup), ("test", self.test))
+        return {name: split for name, split in named if split is not None}
 
 
 def keep_classes(split: ImageSplit, classes: Sequence[int]) -> Subset:

@@ -9,7 +9,7 @@ import torch
 
 from cam_lightning.dataset.datamodule import LocalizationDataModule
 from cam_lightning.dataset.image_file import decode
-from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
+from cam_lightning.dataset.split import Annotation, ImageSplit, RawImage, Splits
 from cam_lightning.dataset.storage import Storage
 from cam_lightning.functional.box import from_inclusive_corners
 
@@ -74,8 +74,15 @@ class TinySplit(ImageSplit):
         self.boxes_N4 = from_inclusive_corners(corners_N4).numpy()
 
     def read(self, index: int) -> RawImage:
+        name, data = self.encoded(index)
+        return RawImage(decode(data, name), self.boxes_N4[index, None])
+
+    def encoded(self, index: int) -> tuple[str, bytes]:
         path = self.ids[index]
-        return RawImage(decode(self.storage.read(path), self.storage.describe(path)), self.boxes_N4[index, None])
+        return self.storage.describe(path), self.storage.read(path)
+
+    def annotation(self, index: int) -> Annotation:
+        return Annotation(self.boxes_N4[index, None])
 
 
 def _rows(storage: Storage, path: str, has_class: bool = False) -> list[tuple[str, str, list[int]]]:
