@@ -1,24 +1,120 @@
-"""Decoding an image file: uint8 RGB, in the orientation that the file stores."""
+"""Image files: uint8 RGB by one rule for every kind of file, and what a file's header says of it.
+
+The rule, whatever the file's mode: grey levels become three equal channels; CMYK becomes
+(255 - C)(255 - K) / 255 per channel; 16 bits become their higher 8; a palette is looked up; transparency is left
+out, so a pixel has the colour that is stored for it; of several frames the first counts. A stored EXIF orientation
+is not applied to a dataset's images: the boxes of ILSVRC, CUB and their relatives are in unrotated pixels.
+"""
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
 import numpy as np
-import torch
-from torchvision.io import ImageReadMode, decode_image
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+"""What is read. Others that Pillow knows start programs, or hold no photos."""
+TRAITS = ("CMYK", "16-bit", "palette", "alpha", "grey", "several frames", "EXIF-rotated")
+_ORIENTATION = 0x0112
+_END_OF_JPEG, _END_OF_PNG = b"\xff\xd9", b"IEND"
 
 
-def decode(data: bytes, name: str) -> np.ndarray:
-    """uint8 RGB (H, W, 3) of an encoded image; raises OSError, naming the image, when it cannot be decoded.
+class Header(NamedTuple):
+    """What a file says of its image before it is decoded."""
 
-    The EXIF orientation is not applied: the boxes of ILSVRC and its relatives are in unrotated pixels.
+    height: int
+    width: int
+    traits: tuple[str, ...]
+    """Those of `TRAITS` that it has."""
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """uint8 RGB (H, W, 3) of one's own photo, upright: turned as its EXIF orientation says, as every viewer does.
+
+    Boxes on it are in the pixels of the upright photo. Raises OSError, naming the file, when it cannot be read.
+    """
+    return decode(path.read_bytes(), str(path), upright=True)
+
+
+def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
+    """uint8 RGB (H, W, 3) of an encoded image; raises OSError, naming the image, when it cannot be decoded whole.
+
+    The EXIF orientation is applied only where `upright` asks for it.
     """
     try:
-        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        image_3HW = decode_image(buffer, mode=ImageReadMode.RGB, apply_exif_orientation=False)
-    except (RuntimeError, ValueError) as error:
-        raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {error}") from error
-    if image_3HW.ndim != 3 or image_3HW.dtype != torch.uint8:
-        # torchvision hands out 16-bit PNGs as uint16 and animations as four axes, whatever was asked for.
-        kind = f"{image_3HW.dtype} of shape {tuple(image_3HW.shape)}"
-        raise OSError(f"{name} is not a still image of 8 bits per channel: it decodes to {kind}")
-    return image_3HW.permute(1, 2, 0).numpy()
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if upright:
+                return _rgb(ImageOps.exif_transpose(image))
+            whole = _plain_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
+            return _rgb(image) if whole is None else whole
+    except Exception as error:
+        # Broken bytes make decoders raise whatever comes to them: SyntaxError, struct.error, zlib.error, …
+        raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {_reason(data, error)}") from error
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """A file's header; raises OSError where there is none, or where a JPEG or PNG ends before its image does."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            # Where the pixels begin: asking for traits may read on, and close the file.
+            begin = image.fp.tell() if image.fp is not None else 0
+            traits = tuple(trait for trait, has_it in zip(TRAITS, _traits(image), strict=True) if has_it)
+            end = {"JPEG": _END_OF_JPEG, "MPO": _END_OF_JPEG, "PNG": _END_OF_PNG}.get(image.format or "", b"")
+            is_cut = data.find(end, begin) < 0
+    except Exception as error:
+        raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {_reason(data, error)}") from error
+    if is_cut:
+        raise OSError(f"{name} is truncated: its {len(data):,} bytes end before its image does")
+    return Header(height, width, traits)
+
+
+def _plain_jpeg(data: bytes) -> np.ndarray | None:
+    """What nearly every photo is, by OpenCV: a quarter faster than Pillow, with the same pixels; None where it fails.
+
+    Both come with libjpeg-turbo. Where OpenCV finds a file damaged, Pillow says what is wrong with it, or reads it.
+    """
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"it has 32 bits per pixel (mode {image.mode}), which stand for no colour")
+    if image.mode == "P":
+        # Straight to RGB, Pillow would warn of palettes with transparency.
+        return np.asarray(image.convert("RGBA"))[..., :3].copy()
+    return np.array(image.convert("RGB"))
+
+
+def _traits(image: Image.Image) -> tuple[bool, ...]:
+    tile = getattr(image, "tile", ())
+    decoder = str(tile[0].args) if tile else ""
+    return (
+        image.mode == "CMYK",
+        image.mode.startswith("I") or ";16" in decoder,
+        image.mode in ("P", "PA"),
+        image.has_transparency_data,
+        image.mode in ("1", "L", "LA") or image.mode.startswith("I"),
+        getattr(image, "n_frames", 1) > 1,
+        _orientation(image) != 1,
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow decodes a whole PNG to look for EXIF behind its pixels.
+    has_none = image.format == "PNG" and "exif" not in image.info
+    return 1 if has_none else int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    if not data:
+        return "it is empty"
+    # Pillow names the buffer that it was given, which says nothing.
+    return "it is no image of a known kind" if isinstance(error, UnidentifiedImageError) else str(error)
