@@ -96,7 +96,10 @@ def restore_selected_thresholds(trainer: Trainer, path: str) -> None:
 
 
 def collect_results(trainer: Trainer, method: Classification, config: DictConfig, **protocol: Any) -> Results:
-    """Everything logged by the last evaluation, as plain numbers, and how it was made below `protocol/`."""
+    """Everything logged by the last evaluation, as plain numbers, and how it was made below `protocol/`.
+
+    To be called on every rank, since skipped images are gathered from all of them.
+    """
     results: Results = {}
     for key, value in sorted(trainer.callback_metrics.items()):
         is_count = key.rpartition("/")[2].startswith("num_")
@@ -106,18 +109,23 @@ def collect_results(trainer: Trainer, method: Classification, config: DictConfig
         box = localization[0].box
         results |= {f"protocol/box/{key}": value for key, value in getattr(box, "protocol", dict)().items()}
         results |= {f"protocol/metric/{key}": metric._target_ for key, metric in config.metric.items()}
+    for split, ids in trainer.datamodule.skipped.ids().items():  # type: ignore[attr-defined]
+        if ids:
+            log.warning("%d images of the %s split could not be read: %s", len(ids), split, ", ".join(ids))
+        results |= {f"{split}/num_skipped_images": len(ids), f"protocol/skipped_images/{split}": ids}
     precision = "float32" if method.evaluation_precision == "float32" else str(config.trainer.precision)
     results |= {"protocol/evaluation_precision": precision, "protocol/seed": config.seed}
     return results | {f"protocol/{key}": value for key, value in protocol.items()}
 
 
 def require_every_image(results: Results, split: str, data: LocalizationDataModule, config: DictConfig) -> None:
-    """Raises RuntimeError where not every image of a split was counted exactly once."""
+    """Raises RuntimeError where not every image of a split was counted exactly once, or skipped as unreadable."""
     if config.trainer.fast_dev_run or config.trainer[f"limit_{split}_batches"] is not None:
         return
     counted, expected = results[f"{split}/num_images"], len(data.examples[split])
-    if counted != expected:
-        raise RuntimeError(f"{counted} images were counted, but the {split} split has {expected}")
+    skipped = results.get(f"{split}/num_skipped_images", 0)
+    if counted + skipped != expected:
+        raise RuntimeError(f"{counted} images were counted and {skipped} skipped, but the {split} split has {expected}")
 
 
 def class_positions(class_index: Any, names: list[str], num_outputs: int, output_names: list[str] | None) -> list[int]:

@@ -51,6 +51,9 @@ class Batch(NamedTuple):
     truth: GroundTruth
     index_B: Tensor
     """int64: the image's position in its split, the key to its id, its original and its masks."""
+    skipped_S: Tensor | None = None
+    """int64: positions of images that belong here and could not be read (`dataset.on_bad_image=skip`); None: none.
+    In evaluation they are left out, and a batch of which none is left holds no image. In training another stands in."""
 
 
 class ClassifierOutput(NamedTuple):

@@ -145,7 +145,7 @@ class LocalizationCallback(Callback):
             sink.start(split, data.examples[split], names, trainer.global_rank, trainer.world_size)
 
     def _add(self, trainer: Trainer, pl_module: LightningModule, output: ClassifierOutput, batch: Batch) -> None:
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or len(batch.index_B) == 0:
             return
         maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
         truth = GroundTruth(*(None if tensor is None else tensor.cpu() for tensor in batch.truth))

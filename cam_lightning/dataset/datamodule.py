@@ -13,9 +13,11 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from cam_lightning.contracts import Batch
 from cam_lightning.dataset.examples import Examples, collate
 from cam_lightning.dataset.sampler import EvaluationBatches, TrainBatches
-from cam_lightning.dataset.split import ImageSplit, Splits, first_per_class, hold_out, keep_classes
+from cam_lightning.dataset.skipped_images import SkippedImages
+from cam_lightning.dataset.split import Finding, ImageSplit, Splits, first_per_class, hold_out, keep_classes
 from cam_lightning.dataset.transform import Augmentation
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,9 @@ class LocalizationDataModule(LightningDataModule):
     than evaluation (`image_size`): it is cheaper by the area, and a pooled network takes any size; `{0: 64, 5: 80}`
     gives a size from an epoch on, so that the first epochs, which need no detail, are the cheapest. `classes` (names,
     or a number: the first so many) restricts every split; `images_per_class` shortens training alone, so that errors
-    stay comparable. `batch_size` is per process.
+    stay comparable. `batch_size` is per process. An image that cannot be read ends the run with its path
+    (`on_bad_image=error`), or is left out, counted and named (`skip`); training then shows the next readable one in
+    its place.
 
     Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
     """
@@ -49,8 +53,11 @@ class LocalizationDataModule(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 0,
         class_index: Any = None,
+        on_bad_image: str = "error",
     ) -> None:
         super().__init__()
+        if on_bad_image not in ("error", "skip"):
+            raise ValueError(f"dataset.on_bad_image is error or skip; got {on_bad_image!r}")
         if batch_size < 1:
             raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
         self.input_size = _height_and_width(image_size)
@@ -63,6 +70,8 @@ class LocalizationDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.class_index = class_index
+        self.on_bad_image = on_bad_image
+        self.skipped = SkippedImages()
         self.class_names: list[str] = []
         """The names that results and `classes` use; WordNet ids where the dataset has them."""
         self.examples: dict[str, Examples] = {}
@@ -70,6 +79,10 @@ class LocalizationDataModule(LightningDataModule):
     @abstractmethod
     def read_splits(self) -> Splits:
         """The names of all classes and the splits; raises FileNotFoundError or ValueError as `setup` does."""
+
+    def findings(self) -> list[Finding]:
+        """What `read_splits` met that is wrong or worth a remark, for `check_data`."""
+        return []
 
     def display_name(self, class_name: str) -> str:
         """A class's name for people; the class's own where nothing better is known."""
@@ -99,10 +112,12 @@ class LocalizationDataModule(LightningDataModule):
                 _require_every_class(split, split_name, names)
         self.class_names = names
         if train is not None:
-            self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed)
+            # Ranks that train together need batches of one size; evaluation counts each image for itself.
+            on_bad = "replace" if self.on_bad_image == "skip" else "error"
+            self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed, on_bad)
         if fullsup is not None:
-            self.examples["val"] = Examples(fullsup, self.input_size)
-        self.examples["test"] = Examples(test, self.input_size)
+            self.examples["val"] = Examples(fullsup, self.input_size, on_bad_image=self.on_bad_image)
+        self.examples["test"] = Examples(test, self.input_size, on_bad_image=self.on_bad_image)
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
         log.info("data: %d classes; images: %s", len(names), counts)
 
@@ -123,6 +138,14 @@ class LocalizationDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader("test")
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Notes which images of the batch could not be read."""
+        trainer = self.trainer
+        if self.on_bad_image == "skip" and trainer is not None and not trainer.sanity_checking:
+            split = str(trainer.state.stage.dataloader_prefix)  # type: ignore[union-attr]
+            self.skipped.note(split, self.examples[split], batch.skipped_S)
+        return batch
+
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         examples = self.examples[split]
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
@@ -136,7 +159,7 @@ class LocalizationDataModule(LightningDataModule):
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
-            worker_init_fn=_one_thread if num_workers else None,
+            worker_init_fn=one_thread if num_workers else None,
         )
 
     def _rank_and_world_size(self) -> tuple[int, int]:
@@ -194,7 +217,7 @@ def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -
         )
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
     """Workers are parallel already; threads of OpenCV and torch in them only fight (pytorch #45198)."""
     import cv2
 

@@ -129,10 +129,10 @@ class Classification(LightningModule):
     def on_test_start(self) -> None:
         self._start_evaluation(self.test_error, self.test_loss)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:  # type: ignore[override]
+    def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput | None:  # type: ignore[override]
         return self._evaluate(batch, self.val_error, self.val_loss)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput:  # type: ignore[override]
+    def test_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput | None:  # type: ignore[override]
         return self._evaluate(batch, self.test_error, self.test_loss)
 
     def on_validation_epoch_end(self) -> None:
@@ -147,7 +147,10 @@ class Classification(LightningModule):
         loss.reset()
         self._share_buffers()
 
-    def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput:
+    def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput | None:
+        if len(batch.index_B) == 0:
+            # None of the batch's images could be read, and layers need not know what to do with nothing.
+            return None
         with self._evaluation_precision():
             output = self.network(batch.image_B3HW)
         error.update(output.logits_BC, batch.truth.label_B)

@@ -24,8 +24,10 @@ def results_table(results: Results, split: str = "test") -> Table:
     """Localization errors (in %) of the configured rule and of every baseline; classification's on top."""
     images = results[f"{split}/num_images"]
     top1, top5 = (results[f"{split}/classification_error/top{k}"] for k in (1, 5))
+    skipped = results.get(f"{split}/num_skipped_images", 0)
+    counted = f"{images:,} images" + (f" and {skipped:,} skipped as unreadable" if skipped else "")
     table = Table(
-        title=f"{split}, {images:,} images: classification error top-1 {top1:.2%}, top-5 {top5:.2%}",
+        title=f"{split}, {counted}: classification error top-1 {top1:.2%}, top-5 {top5:.2%}",
         title_justify="left",
         title_style="bold",
     )

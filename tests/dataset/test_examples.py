@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cam_lightning.contracts import Batch
 from cam_lightning.dataset.examples import Example, Examples, collate
 from cam_lightning.dataset.sampler import Key
 from cam_lightning.dataset.shapes import SceneSplit
@@ -96,6 +97,57 @@ def test_a_batch_pads_boxes_with_zero_rows() -> None:
     assert batch.truth.boxes_BN4.dtype == torch.float32
     for tensor in (batch.index_B, batch.truth.label_B, batch.truth.num_boxes_B, batch.truth.size_B2):
         assert tensor.dtype == torch.int64
+
+
+class Broken(Noise):
+    """Some images cannot be read."""
+
+    def __init__(self, broken: set[int], count: int = 6) -> None:
+        super().__init__(count)
+        self.broken = broken
+
+    def read(self, index: int) -> RawImage:
+        if index in self.broken:
+            raise OSError(f"noise {index} is broken")
+        return super().read(index)
+
+
+def batch_of(broken: set[int], images: list[int], on_bad_image: str) -> Batch:
+    examples = Examples(Broken(broken), (8, 12), on_bad_image=on_bad_image)
+    return collate(examples.__getitems__([Key(0, image) for image in images]))
+
+
+def test_a_bad_image_ends_the_run_with_its_name() -> None:
+    with pytest.raises(OSError, match="noise 3 is broken"):
+        batch_of({3}, [2, 3], "error")
+
+
+def test_a_bad_image_is_left_out_of_its_batch() -> None:
+    batch = batch_of({1, 3}, [0, 1, 2, 3], "skip")
+    assert batch.index_B.tolist() == [0, 2]
+    assert batch.skipped_S is not None
+    assert batch.skipped_S.tolist() == [1, 3]
+    assert batch.image_B3HW.shape == (2, 3, 8, 12)
+    assert batch_of({1}, [0, 2], "skip").skipped_S is None
+
+
+def test_a_batch_of_bad_images_holds_none() -> None:
+    batch = batch_of({1, 3}, [3, 1], "skip")
+    assert batch.skipped_S is not None
+    assert batch.skipped_S.tolist() == [3, 1]
+    assert [len(tensor) for tensor in (batch.image_B3HW, batch.index_B, *batch.truth[:4])] == [0] * 6  # type: ignore[arg-type]
+    assert batch.truth.boxes_BN4.shape == (0, 0, 4)
+    assert batch.truth.size_B2.shape == (0, 2)
+
+
+def test_in_training_the_next_readable_image_stands_in() -> None:
+    """So that batches keep their size, on every rank."""
+    batch = batch_of({1, 4, 5}, [0, 1, 2, 4], "replace")
+    assert batch.index_B.tolist() == [0, 2, 2, 0]
+    assert batch.skipped_S is not None
+    assert batch.skipped_S.tolist() == [1, 4, 5]
+    with pytest.raises(OSError, match="none of 6 images can be read; the first: noise 0 is broken"):
+        batch_of(set(range(6)), [2], "replace")
 
 
 @pytest.mark.parametrize("count", [1, 3])
