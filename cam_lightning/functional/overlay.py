@@ -86,8 +86,12 @@ def localization_picture(
     right = draw_boxes(heat_map(large_HW3, map_hw, colour_map), truth_N4 * factor_4, TRUTH_COLOUR)
     right = draw_boxes(right, predicted_N4 * factor_4, PREDICTION_COLOUR)
     gap = np.full((size[1], 4, 3), _PAPER, np.uint8)
-    pictures = np.concatenate([left, gap, right], axis=1)
-    return np.concatenate([pictures, _caption_strip(caption, pictures.shape[1])], axis=0)
+    return captioned(np.concatenate([left, gap, right], axis=1), caption)
+
+
+def captioned(picture_HW3: np.ndarray, caption: Caption) -> np.ndarray:
+    """A picture with its caption below."""
+    return np.concatenate([picture_HW3, _caption_strip(caption, picture_HW3.shape[1])], axis=0)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], width: int = 2400, margin: int = 12) -> np.ndarray:

@@ -1,0 +1,43 @@
+"""`python -m cam_lightning.check_data`: is the dataset complete, readable, and annotated as it should be?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cam_lightning.launch import entry_point
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from cam_lightning.run import RunDirectory
+
+
+def run(config: DictConfig, run: RunDirectory) -> None:
+    """One check: prints what it found, writes it to the run's directory, and fails where something is wrong."""
+    from hydra.utils import instantiate
+    from PIL import Image
+
+    from cam_lightning.dataset.check import check
+    from cam_lightning.dataset.check_text import as_data, as_text
+    from cam_lightning.dataset.contact_sheet import sample_sheet
+    from cam_lightning.progress import bar
+
+    # So that one broken file does not hide the others.
+    config.dataset.on_bad_image = "skip"
+    data = instantiate(config.dataset, _convert_="all")
+    report = check(data, config.deep, bar, config.num_workers)
+    run.write_json("check.json", as_data(report))
+    run.write_text("check.txt", as_text(report))
+    if report.found is not None and config.samples:
+        sheet = sample_sheet(report.found.parts(), report.found.names, config.samples, config.seed)
+        if sheet is not None:
+            Image.fromarray(sheet).save(run.path / "samples.png")
+    print(as_text(report))
+    if report.wrong:
+        raise ValueError(f"found wrong with the data: {len(report.wrong):,}, and all of it is in {run.path}/check.json")
+
+
+main = entry_point("check_data")
+
+if __name__ == "__main__":
+    main()
