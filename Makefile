@@ -45,6 +45,7 @@ bench: setup  ## what localization costs, as ratios against named alternatives
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) -m experiments.bench_peers
 	$(RUN) -m experiments.bench_dataset
+	$(RUN) -m experiments.bench_loading
 
 check: lint types test  ## all that CI asks for
 
