@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _KNOWN_WARNINGS = (
     # We log values that are equal on every rank, computed from synced counters.
@@ -34,14 +39,21 @@ def start_logging(run_dir: Path, is_writer: bool) -> None:
     file = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
-    root.addHandler(_terminal())
+    root.addHandler(_terminal_handler())
 
 
-def _terminal() -> logging.Handler:
+@cache
+def terminal() -> Console:
+    """The terminal: one object for the log and for progress bars, which would else write over each other."""
     from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _terminal_handler() -> logging.Handler:
     from rich.logging import RichHandler
 
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    handler = RichHandler(console=terminal(), show_path=False, show_level=False, log_time_format="%H:%M:%S")
     handler.setLevel(logging.INFO)
     # Lightning's own remarks on the machine and its products are for the file.
     handler.addFilter(lambda record: not record.name.startswith("lightning") or record.levelno >= logging.WARNING)

@@ -226,15 +226,16 @@ class LocalizationCallback(Callback):
 
 
 def activation_maps(
-    network: Network, cam: ActivationMap, image_B3HW: Tensor, output: ClassifierOutput, label_B: Tensor
+    network: Network, cam: ActivationMap, image_B3HW: Tensor, output: ClassifierOutput, label_B: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The ranked classes (B, T), their probabilities (B, T), and raw maps (B, T + 1, h, w), all on the CPU.
+    """The ranked classes (B, T), their probabilities (B, T), and raw maps (B, T, h, w), all on the CPU.
 
-    The last map is that of the label.
+    Where there is a label, its map follows as the last of T + 1.
     """
     classes_BT = ranked_classes(output.logits_BC)
     probability_BT = output.logits_BC.float().softmax(1).gather(1, classes_BT)
-    map_BThw = cam(network, image_B3HW, output, torch.cat([classes_BT, label_B[:, None]], dim=1))
+    wanted = classes_BT if label_B is None else torch.cat([classes_BT, label_B[:, None]], dim=1)
+    map_BThw = cam(network, image_B3HW, output, wanted)
     return classes_BT.cpu(), probability_BT.cpu(), map_BThw.float().cpu()
 
 

@@ -18,7 +18,7 @@ from cam_lightning.dataset.examples import Examples, collate
 from cam_lightning.dataset.sampler import EvaluationBatches, TrainBatches
 from cam_lightning.dataset.skipped_images import SkippedImages
 from cam_lightning.dataset.split import Finding, ImageSplit, Splits, first_per_class, hold_out, keep_classes
-from cam_lightning.dataset.transform import Augmentation
+from cam_lightning.dataset.transform import Augmentation, height_and_width
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class LocalizationDataModule(LightningDataModule):
             raise ValueError(f"dataset.on_bad_image is error or skip; got {on_bad_image!r}")
         if batch_size < 1:
             raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
-        self.input_size = _height_and_width(image_size)
+        self.input_size = height_and_width(image_size)
         self.train_sizes = _sizes_by_epoch(image_size if train_size is None else train_size)
         self.batch_size = batch_size
         self.augmentation = augmentation
@@ -176,17 +176,12 @@ class LocalizationDataModule(LightningDataModule):
         return max(1, min(8, len(os.sched_getaffinity(0)) // local_processes))
 
 
-def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)
-
-
 def _sizes_by_epoch(size: int | Sequence[int] | Mapping[int, int | Sequence[int]]) -> dict[int, tuple[int, int]]:
     if not isinstance(size, Mapping):
-        return {0: _height_and_width(size)}
+        return {0: height_and_width(size)}
     if 0 not in size:
         raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {dict(size)}")
-    return {epoch: _height_and_width(size) for epoch, size in size.items()}
+    return {epoch: height_and_width(size) for epoch, size in size.items()}
 
 
 def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:

@@ -7,6 +7,7 @@ rectangle and one resizing replace "resize, then crop": the pixels that are crop
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -73,6 +74,12 @@ class RandomResizedCrop:
             (top + share_y) * height,
             mirrored=bool(random.random() < 0.5),
         )
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """An input size as configurations have it: one side of a square, or height and width."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
 
 
 def show(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Tensor:

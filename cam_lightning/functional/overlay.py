@@ -64,6 +64,17 @@ def draw_boxes(image_HW3: np.ndarray, boxes_N4: np.ndarray, colour: tuple[int, i
     return np.asarray(picture)
 
 
+def at_picture_size(image_HW3: np.ndarray) -> np.ndarray:
+    """The image enlarged or reduced, in proportion, to the size that pictures show it at; uint8 RGB.
+
+    Of an image of that size already it is a copy.
+    """
+    height, width = image_HW3.shape[:2]
+    scale = min(max(1.0, 240 / min(height, width)), 480 / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+
+
 def localization_picture(
     image_HW3: np.ndarray,
     map_hw: np.ndarray,
@@ -77,11 +88,9 @@ def localization_picture(
     Boxes are in the image's pixels. Small images are enlarged and large ones reduced, in proportion, so that
     outlines and text stay legible; uint8 RGB.
     """
-    height, width = image_HW3.shape[:2]
-    scale = min(max(1.0, 240 / min(height, width)), 480 / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    large_HW3 = cv2.resize(image_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    factor_4 = np.array([size[0] / width, size[1] / height] * 2)
+    large_HW3 = at_picture_size(image_HW3)
+    size = large_HW3.shape[1::-1]
+    factor_4 = np.array([size[0] / image_HW3.shape[1], size[1] / image_HW3.shape[0]] * 2)
     left = draw_boxes(large_HW3, truth_N4 * factor_4, TRUTH_COLOUR)
     right = draw_boxes(heat_map(large_HW3, map_hw, colour_map), truth_N4 * factor_4, TRUTH_COLOUR)
     right = draw_boxes(right, predicted_N4 * factor_4, PREDICTION_COLOUR)

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from cam_lightning.contracts import Batch, ClassifierOutput
+from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.metric.classification_error import ClassificationError
 
 
@@ -75,11 +76,7 @@ class Classification(LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalises uint8 pixels on the device, with the network's own mean and standard deviation."""
-        mean_3, std_3 = (
-            torch.tensor(value, device=self.device).view(3, 1, 1) * 255
-            for value in (self.network.mean, self.network.std)
-        )
-        image_B3HW = (batch.image_B3HW.float() - mean_3) / std_3
+        image_B3HW = normalised(batch.image_B3HW, self.network.mean, self.network.std)  # type: ignore[arg-type]
         return batch._replace(image_B3HW=image_B3HW.contiguous(memory_format=self.memory_format))
 
     # --- training
@@ -162,12 +159,8 @@ class Classification(LightningModule):
         if self.evaluation_precision == "trainer":
             yield
             return
-        allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
-        try:
-            with torch.autocast(self.device.type, enabled=False):
-                yield
-        finally:
-            torch.backends.cudnn.allow_tf32 = allow_tf32
+        with full_float32(self.device.type):
+            yield
 
     def _share_buffers(self) -> None:
         """Every rank evaluates with rank zero's running statistics: those that the checkpoint holds.

@@ -13,6 +13,7 @@ from cam_lightning.functional.overlay import (
     PREDICTION_COLOUR,
     TRUTH_COLOUR,
     Caption,
+    at_picture_size,
     contact_sheet,
     draw_boxes,
     heat_map,
@@ -116,6 +117,16 @@ def test_both_halves_keep_the_original_proportions(size: tuple[int, int]) -> Non
     assert max(half_width, half_height) <= 480
     assert abs(half_width * height - half_height * width) <= max(height, width)
     assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("size", [(40, 90), (300, 100), (1000, 50), (700, 1201), (3, 2000)])
+def test_an_image_at_the_picture_s_size_stays_as_it_is(size: tuple[int, int]) -> None:
+    """So a large photo can be reduced once, and drawn later."""
+    image_HW3 = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    once = at_picture_size(image_HW3)
+    assert max(once.shape[:2]) <= 480
+    assert once.shape[0] / once.shape[1] == pytest.approx(size[0] / size[1], rel=0.02) or min(once.shape[:2]) < 30
+    assert (at_picture_size(once) == once).all()
 
 
 def test_both_frames_meet_in_the_enlarged_picture() -> None:
