@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from cam_lightning.dataset.image_file import decode, read_header
+from cam_lightning.dataset.image_file import decode, read_header, read_photo
 
 PHOTO = np.full((30, 60, 3), (0, 9, 200), np.uint8)
 PHOTO[..., 0] = np.arange(60) * 4
@@ -53,6 +55,29 @@ def test_a_stored_rotation_is_not_applied() -> None:
     data = encoded(Image.fromarray(PHOTO), "JPEG", exif=exif)
     assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6
     assert decode(data, "photo").shape == (30, 60, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_one_s_own_photo_is_turned_upright(orientation: int, kind: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "it's a photo"
+    path.write_bytes(encoded(Image.fromarray(PHOTO), kind, exif=exif))
+    with Image.open(path) as stored:
+        oracle = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+    image = read_photo(path)
+    assert image.shape == oracle.shape == ((30, 60, 3) if orientation < 5 else (60, 30, 3))
+    assert np.abs(image.astype(int) - oracle).mean() < 2
+
+
+def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "it's = one.jpg"
+    with pytest.raises(OSError, match=re.escape(str(path))):
+        read_photo(path)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(OSError, match=re.escape(f"{path} cannot be read as an image")):
+        read_photo(path)
 
 
 GREY = PHOTO[..., 0]
