@@ -173,7 +173,7 @@ def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
     saved = OmegaConf.create(read_checkpoint(config.checkpoint)["cam_lightning"]["config"])
     assigned = dict(override.lstrip("+").partition("=")[::2] for override in overrides if "=" in override)
     for part in REBUILDS:
-        if part in assigned or "experiment" in assigned:
+        if part not in config or part in assigned or "experiment" in assigned:
             continue
         composed = config[part]
         config[part] = saved[part]
@@ -184,6 +184,12 @@ def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
 
 def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
     """The network of `config.checkpoint`, restricted to the dataset's classes; raises ValueError where they differ."""
+    network, output_names = checkpoint_network(config)
+    return _restricted(network, data, output_names)
+
+
+def checkpoint_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
+    """The network of `config.checkpoint` and its classes' names; raises ValueError where it is of another backbone."""
     checkpoint = read_checkpoint(config.checkpoint)
     description = checkpoint["cam_lightning"]
     network: TrunkNetwork = instantiate(
@@ -200,16 +206,22 @@ def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNe
                 f"and {wanted} in this backbone"
             )
     network.load_state_dict(state)
-    return _restricted(network, data, description.get("class_names"))
+    return network, description.get("class_names")
 
 
 def network_with_weights(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
     """A backbone with published weights, all of its layers covered, restricted to the dataset's classes."""
+    network, output_names = published_network(config)
+    return _restricted(network, data, output_names)
+
+
+def published_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
+    """A backbone with weights for every layer and its classes' names, which are known where they are ImageNet's."""
     with torch.device("meta"):
         skeleton: TrunkNetwork = instantiate(config.backbone, weights="none", num_classes=2, _convert_="all")
     num_outputs = weights_num_classes(skeleton, config.backbone.weights)
     network: TrunkNetwork = instantiate(config.backbone, num_classes=num_outputs, new_head=False, _convert_="all")
-    return _restricted(network, data, imagenet_classes() if num_outputs == 1000 else None)
+    return network, imagenet_classes() if num_outputs == 1000 else None
 
 
 def _restricted(network: TrunkNetwork, data: LocalizationDataModule, output_names: list[str] | None) -> TrunkNetwork:

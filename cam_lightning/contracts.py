@@ -137,6 +137,17 @@ class ThresholdSweep(Protocol):
         ...
 
 
+class Recipe(NamedTuple):
+    """How a network is used on images without labels: as it was trained, or as its weights were published."""
+
+    class_names: list[str]
+    """For people, by output."""
+    input_size: tuple[int, int]
+    """Height and width that every image is squashed to."""
+    cam: ActivationMap
+    box: BoxGenerator
+
+
 class LocalizationMetric(Protocol):
     """A torchmetrics Metric of sum-reduced integer counters that scores localizations."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cam_lightning.contracts import ClassifierOutput
+from cam_lightning.contracts import ClassifierOutput, Recipe
 
 Pool = Literal["average", "max"]
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -71,6 +71,8 @@ class TrunkNetwork(nn.Module):
         self.published = published
         self.new_layers: tuple[str, ...] = ()
         """Layers that loaded weights did not cover, by name; empty also when nothing was loaded."""
+        self.recipe: Recipe | None = None
+        """How to use it on images without labels; known where it was loaded for that."""
 
     def features(self, activations_BKhw: Tensor) -> Tensor:
         """What is pooled: the trunk's activations, unless a network derives it from them."""
@@ -122,6 +124,8 @@ class TrunkNetwork(nn.Module):
             setattr(parent, part, _shallow_copy(parent.get_submodule(part)))
             parent = parent.get_submodule(part)  # type: ignore[assignment]
         setattr(parent, name, _select_outputs(parent.get_submodule(name), indices))
+        if self.recipe is not None:
+            selected.recipe = self.recipe._replace(class_names=[self.recipe.class_names[index] for index in indices])
         return selected
 
 
