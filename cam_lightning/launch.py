@@ -65,8 +65,9 @@ def entry_point(name: str) -> Callable[[], None]:
 def readable(arguments: list[str]) -> list[str]:
     """The command line as Hydra can read it.
 
-    A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted; and
-    `--cfg job` shows what a run would really use instead of `${…}`.
+    A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted, and so is
+    a path with a comma, where it exists, for Hydra would sweep over its parts. `--cfg job` shows what a run would
+    really use instead of `${…}`.
     """
     arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
     shown = {"--cfg=job", "--cfg=all"} & set(arguments) or (
@@ -78,13 +79,15 @@ def readable(arguments: list[str]) -> list[str]:
 def _quoted(argument: str) -> str:
     key, equals, value = argument.partition("=")
     try:
-        OverridesParser.create().parse_override(argument)
+        override = OverridesParser.create().parse_override(argument)
+        is_readable = not (override.is_sweep_override() and Path(value).expanduser().exists())
     except HydraException:
-        if equals:
-            # Within quotes, backslashes count only before a quote.
-            escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
-            return f"{key}='{escaped}'"
-    return argument
+        is_readable = not equals
+    if is_readable:
+        return argument
+    # Within quotes, backslashes count only before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+    return f"{key}='{escaped}'"
 
 
 def run_job(name: str, config: DictConfig) -> None:
@@ -172,9 +175,9 @@ def _gpu_present() -> bool:
 
 
 def _title(name: str, config: DictConfig) -> str:
-    """What a run's directory is called after: the dataset and backbone chosen, or the entry point where none is."""
+    """What a run's directory is called after: the dataset and backbone chosen, else the entry point."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return "_".join(str(choices[group]) for group in ("dataset", "backbone") if group in choices) or name
+    return f"{choices['dataset']}_{choices['backbone']}" if "dataset" in choices else name
 
 
 def suggestion(name: str, arguments: list[str]) -> str:

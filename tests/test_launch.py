@@ -19,7 +19,8 @@ import yaml
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from cam_lightning.launch import CONF, register_resolvers, run_job, suggestion
+from cam_lightning.launch import CONF, readable, register_resolvers, run_job, suggestion
+from cam_lightning.report import wandb_run
 from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
 
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numba", "cv2", "numpy"}
@@ -143,6 +144,20 @@ def test_any_path_can_be_given(one: str, other: str, tmp_path: Path) -> None:
     assert config["callback"]["checkpoint"]["dirpath"] == f"{tmp_path / one}/checkpoints"
 
 
+def test_a_path_with_a_comma_is_one_path_where_it_exists(tmp_path: Path) -> None:
+    """Elsewhere commas are a sweep."""
+    path = tmp_path / "a, it's b,c.jpg"
+    path.touch()
+    plain = tmp_path / "a,b.jpg"
+    plain.touch()
+    absent = f"images={tmp_path}/x,y.jpg"
+    register_resolvers()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        for wanted in (path, plain):
+            assert hydra.compose("predict", overrides=readable([f"images={wanted}"])).images == str(wanted)
+    assert readable([absent, "backbone=nin,vgg16"]) == [absent, "backbone=nin,vgg16"]
+
+
 def test_bad_data_stops_before_training_and_leaves_only_the_run(tmp_path: Path) -> None:
     """The whole way, torch included: exit code, one line, the run's path last, nothing else written."""
     (tmp_path / "here").mkdir()
@@ -211,6 +226,20 @@ def test_a_finished_job(job: Callable[..., Path], capsys: pytest.CaptureFixture[
     assert config["callback"]["checkpoint"]["dirpath"] == f"{folder}/checkpoints"
     assert "a line for the log" in (folder / "log.txt").read_text()
     assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+
+
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (ValueError("the reason"), 1)])
+def test_what_watches_a_run_is_closed_with_its_exit_code(
+    job: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, code: int
+) -> None:
+    closed: list[tuple[Path, int]] = []
+    monkeypatch.setattr(wandb_run, "finish_run", lambda run_dir, exit_code: closed.append((run_dir, exit_code)))
+    if error is None:
+        job(lambda config, run: None)
+    else:
+        with pytest.raises(SystemExit):
+            job(failing(error))
+    assert closed == [(tmp_path / "run", code)]
 
 
 def failing(error: BaseException, cause: BaseException | None = None) -> Callable[..., None]:
