@@ -25,7 +25,11 @@ CONF = Path(__file__).parents[2] / "conf" / "backbone"
 CLASSES = 5
 _SWEPT = ("variant", "stride")
 """Options that change the layers, tried with each of the values that their type names."""
-_FURTHER = {"googlenet_gap": [{"batch_norm": True, "width": 0.25, "stride": 8}]}
+_FURTHER = {
+    "googlenet_gap": [{"batch_norm": True, "width": 0.25, "stride": 8}],
+    # Beside its default, a ResNet, two other families.
+    "timm_gap": [{"trunk": "convnext_atto"}, {"trunk": "efficientnet_b0"}],
+}
 
 needs_timm = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 

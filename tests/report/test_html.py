@@ -195,7 +195,8 @@ def _in_browser(chromium: str, report: Path, tmp_path: Path, script: str, width:
 
     A frame, since a browser's own window has a least width, which is more than a phone's.
     """
-    script = f"<script>parent.document.body.dataset.answer = JSON.stringify((() => {{{script}}})())</script>"
+    answer = "(answer) => { parent.document.body.dataset.answer = JSON.stringify(answer); }"
+    script = f"<script>(async () => {{{script}}})().then({answer})</script>"
     page = report.read_text(encoding="utf-8").replace("</body>", script + "</body>")
     driver = tmp_path / "driver.html"
     frame = f'<iframe style="width: {width}px; height: 900px; border: 0" srcdoc="{escape(page)}"></iframe>'
@@ -278,6 +279,51 @@ def test_filters_combine_and_count(
     assert answer["wrong"] == _wanted(rows, classification="wrong")
     assert answer["byIou"] == ["test/e", "test/b", "test/c", "test/d", "test/a"]
     assert answer["options"] == ["all (5)", "cat (3)", f"{hostile} (2)"]
+
+
+@pytest.mark.browser
+def test_every_choice_of_every_filter_shows_what_it_says(
+    make_run: MakeRun, rows: list[Prediction], results: dict[str, Any], hostile: str, chromium: str, tmp_path: Path
+) -> None:
+    unknown = rows[1]._replace(id="test/f", ious=[], gt_known_iou=None, probabilities=[0.3, 0.3])
+    answer = _in_browser(
+        chromium, write_report(make_run([*rows, unknown], results)), tmp_path,
+        CLICK + """
+        const controls = [...document.querySelectorAll("#filters input, #filters select")];
+        const names = [...new Set(controls.map((control) => control.name))];
+        const choices = (name) => controls.filter((control) => control.name === name)
+            .flatMap((control) => control.options ? [...control.options].map((o) => o.value) : [control.value]);
+        const seen = [];
+        for (const name of names) {
+          for (const value of choices(name)) {
+            choose(name, value);
+            seen.push([name, value, shown()]);
+          }
+          document.querySelector("#filters button[type=reset]").click();
+          await new Promise((done) => setTimeout(done));
+          seen.push([name, "reset", shown()]);
+        }
+        return seen;
+        """,
+    )  # fmt: skip
+    everything = ["test/a", "test/b", "test/c", "test/d", "test/e", "test/f"]
+    bands = {"below 25 %": ["test/e"], "25 to 50 %": ["test/f"], "50 to 75 %": ["test/b", "test/c"],
+             "75 % and more": ["test/a", "test/d"]}  # fmt: skip
+    expected = {
+        "box": {"": everything, "hit": ["test/a", "test/c", "test/d"], "miss": ["test/b", "test/e"],
+                "no box known": ["test/f"]},
+        "classification": {"": everything, "right": ["test/a", "test/b", "test/d", "test/f"],
+                           "wrong": ["test/c", "test/e"]},
+        "confidence": {"": everything, **bands},
+        "class": {"": everything, "cat": ["test/a", "test/b", "test/c", "test/f"], hostile: ["test/d", "test/e"]},
+        "order": {"position": everything, "iou": ["test/e", "test/b", "test/c", "test/d", "test/a", "test/f"],
+                  "probability": ["test/d", "test/a", "test/c", "test/b", "test/f", "test/e"]},
+    }  # fmt: skip
+    assert answer == [
+        [name, value, shown]
+        for name, values in expected.items()
+        for value, shown in {**values, "reset": everything}.items()
+    ]
 
 
 @pytest.mark.browser
