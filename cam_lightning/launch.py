@@ -23,7 +23,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cam_lightning.callback.interruption import Interrupted, interruption
+from cam_lightning.environment import record_environment
 from cam_lightning.logs import start_logging
+from cam_lightning.resume import stored_config
 from cam_lightning.run import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -95,19 +98,25 @@ def run_job(name: str, config: DictConfig) -> None:
     run: RunDirectory | None = None
     exit_code = 1
     command = shlex.join(["python", "-m", f"cam_lightning.{name}", *sys.argv[1:]])
+    interruption.listen()
     try:
-        run = RunDirectory.create(config.paths.runs, _title(name, config), config.run_dir)
+        run, config = _open_run(name, config)
         start_logging(run.path, run.is_writer)
-        OmegaConf.update(config, "run_dir", str(run.path))
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
         run.write_status("running", command)
+        record_environment(run, config.get("seed"))
         importlib.import_module(f"cam_lightning.{name}").run(config, run)
         run.write_status("finished", command)
         exit_code = 0
     except BaseException as error:
+        interrupted = _was_interrupted(error)
         if run is not None:
-            run.write_status("failed", command, error)
-            log.debug("the run failed", exc_info=error)
+            _record_end(run, "interrupted" if interrupted else "failed", command, error)
+        if isinstance(error, Interrupted):
+            exit_code = error.exit_code
+            if run is not None and run.is_writer:
+                print(f"\n{error}; to go on: python -m cam_lightning.train resume={run.path}", file=sys.stderr)
+            sys.exit(exit_code)
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -119,6 +128,36 @@ def run_job(name: str, config: DictConfig) -> None:
     finally:
         if run is not None and run.is_writer:
             _close(run, exit_code, has_report="callback" in config)
+
+
+def _open_run(name: str, config: DictConfig) -> tuple[RunDirectory, DictConfig]:
+    """A directory of the run's own and its configuration; those that it had, where it goes on."""
+    if config.get("resume") is None:
+        run = RunDirectory.create(config.paths.runs, _title(name, config), config.run_dir)
+        run.lock()
+        OmegaConf.update(config, "run_dir", str(run.path))
+        return run, config
+    run = RunDirectory.reopen(config.resume)
+    run.lock()
+    try:
+        return run, stored_config(run, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+    except BaseException:
+        run.unlock()
+        raise
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether somebody ended the run; Lightning makes an exit of Ctrl-C."""
+    return isinstance(error, (Interrupted, KeyboardInterrupt)) or isinstance(error.__context__, KeyboardInterrupt)
+
+
+def _record_end(run: RunDirectory, state: str, command: str, error: BaseException) -> None:
+    try:
+        run.write_status(state, command, error)
+        log.debug("the run ended: %s", state, exc_info=error)
+    except OSError as second:
+        # As on a full disk. What ended the run matters more, and is said next.
+        print(f"\nstatus.json could not be written: {second}", file=sys.stderr)
 
 
 def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
@@ -134,6 +173,7 @@ def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
     except Exception:
         # What cannot be drawn or closed must not hide how the run itself ended.
         log.exception("the run's report or its Weights & Biases run could not be closed")
+    run.unlock()
     for kind, path in run.files().items():
         print(f"{kind:<12} {path}")
     print(run.path, flush=True)

@@ -19,6 +19,10 @@ _KNOWN_WARNINGS = (
     # By design: none where the network computes on the same cores.
     r".*does not have many workers.*",
     r".*number of training batches .* is smaller than the logging interval.*",
+    # The sampler goes on at the batch where training stopped.
+    r".*ended before the epoch ended and your dataloader is not resumable.*",
+    # Their rows are read before and written again (report/file_loggers.py).
+    r"Experiment logs directory .* exists and is not empty.*",
     # Internal to Lightning with this torch.
     r".*isinstance\(treespec, LeafSpec\).*",
 )

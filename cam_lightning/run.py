@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -13,6 +14,8 @@ from typing import Any
 RUN_DIR_VARIABLE = "CAM_LIGHTNING_RUN_DIR"
 """How rank zero tells the processes that it starts where the run lives."""
 
+LOCK = "running.lock"
+
 
 class RunDirectory:
     """The files of one run. Rank zero alone writes them; other ranks hold the same object and write nothing."""
@@ -20,10 +23,13 @@ class RunDirectory:
     def __init__(self, path: Path, is_writer: bool = True) -> None:
         self.path = path
         self.is_writer = is_writer
+        self.is_resumed = False
 
     @classmethod
     def create(cls, root: str | Path, name: str, wanted: str | Path | None = None) -> RunDirectory:
         """A fresh directory below `root`, or `wanted`, which must be empty or absent (FileExistsError).
+
+        Neither may lie inside another run's directory (FileExistsError).
 
         In a process of another rank, rank zero's directory: handed down where rank zero started the process,
         `wanted` where something else did (torchrun, SLURM; ValueError where it is None).
@@ -39,13 +45,48 @@ class RunDirectory:
                 raise FileExistsError(
                     f"run_dir={path} is already in use. Give another, or leave run_dir out: each run then gets its own."
                 )
+            _require_outside_of_runs(path)
             path.mkdir(parents=True, exist_ok=True)
             # Two runs told to use the same folder in the same instant: the second cannot make this file.
             (path / "status.json").touch(exist_ok=False)
         else:
-            path = _make_unique(Path(root).expanduser().absolute(), name)
+            folder = Path(root).expanduser().absolute()
+            _require_outside_of_runs(folder / name)
+            path = _make_unique(folder, name)
         os.environ[RUN_DIR_VARIABLE] = str(path)
         return cls(path)
+
+    @classmethod
+    def reopen(cls, path: str | Path) -> RunDirectory:
+        """The directory of a run that goes on; raises FileNotFoundError where no run has been."""
+        run = cls(Path(path).expanduser().absolute(), is_writer=_rank() == 0)
+        if not _is_run(run.path):
+            raise FileNotFoundError(
+                f"resume={run.path} is not a run's directory: it has no config.yaml and status.json of a run"
+            )
+        run.is_resumed = True
+        os.environ[RUN_DIR_VARIABLE] = str(run.path)
+        return run
+
+    def lock(self) -> None:
+        """Keeps other processes from going on with a run that has not ended; raises FileExistsError for the other.
+
+        The operating system gives the lock back when the process ends, however it ends.
+        """
+        if not self.is_writer:
+            return
+        # Kept open, and a lock of the process, not of the file's opening: workers that are forked do not hold it.
+        self._lock_file = (self.path / LOCK).open("w")
+        try:
+            fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise FileExistsError(f"the run in {self.path} has not ended: another process is writing there") from error
+
+    def unlock(self) -> None:
+        """Lets the run be resumed."""
+        if self.is_writer:
+            (self.path / LOCK).unlink(missing_ok=True)
+            self._lock_file.close()
 
     def write_text(self, name: str, text: str) -> None:
         """Writes one file whole or not at all."""
@@ -73,7 +114,7 @@ class RunDirectory:
         return {name: str(self.path / file) for name, file in names.items() if (self.path / file).exists()}
 
     def write_status(self, state: str, command: str, error: BaseException | None = None) -> None:
-        """Records `running`, `finished` or `failed`, with the traceback of what ended the run."""
+        """Records `running`, `finished`, `failed` or `interrupted`, with the traceback of what ended the run."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         status: dict[str, Any] = {"state": state, "time": now, "command": command}
         if error is not None:
@@ -86,6 +127,19 @@ def _rank() -> int:
     """This process's rank, as Lightning, torchrun or SLURM says before any of them has started."""
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
     return next((int(os.environ[name]) for name in names if name in os.environ), 0)
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file() and (path / "status.json").is_file()
+
+
+def _require_outside_of_runs(path: Path) -> None:
+    for above in path.parents:
+        if _is_run(above):
+            raise FileExistsError(
+                f"{path} lies inside {above}, the directory of another run. Give a place outside of it "
+                "(run_dir or paths.runs); to go on with that run, use resume=RUN"
+            )
 
 
 def _make_unique(root: Path, name: str) -> Path:

@@ -24,6 +24,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         require_every_image,
     )
     from cam_lightning.report.table import print_results
+    from cam_lightning.resume import newest_checkpoint, rewind
 
     if config.test_checkpoint not in ("last", "best"):
         raise ValueError(f"test_checkpoint is last or best; got {config.test_checkpoint!r}")
@@ -32,9 +33,12 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
     method = build_method(config, network, data.class_names)
     trainer = build_trainer(config, run, network)
-    trainer.fit(method, datamodule=data)
+    found = newest_checkpoint(run) if run.is_resumed else None
+    if run.is_resumed:
+        rewind(trainer, data, found[1] if found else None)
+    trainer.fit(method, datamodule=data, ckpt_path=found[0] if found else None, weights_only=True)
     best = config.test_checkpoint == "best" and not config.trainer.fast_dev_run
-    trainer.test(method, datamodule=data, ckpt_path="best" if best else None, verbose=False)
+    trainer.test(method, datamodule=data, ckpt_path="best" if best else None, weights_only=True, verbose=False)
     results = collect_results(
         trainer,
         method,

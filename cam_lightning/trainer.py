@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.strategies import DDPStrategy
+
+from cam_lightning.checkpoint_file import WholeCheckpoints
+from cam_lightning.ranks import SharedDDP
 
 
 def build_trainer(
@@ -17,12 +19,16 @@ def build_trainer(
     precision: str,
     num_nodes: int = 1,
     timeout_minutes: float = 30,
+    deterministic: bool = False,
+    benchmark: bool = True,
     **options: Any,
 ) -> Trainer:
     """A Trainer on `devices` GPUs, or CPU processes, of each of `num_nodes` nodes; `options` go to Lightning.
 
     Several processes share gradients by DistributedDataParallel. Its copying of buffers at every forward is
-    off (the method shares them once before evaluating), and data are split by our own samplers. Raises
+    off (the method shares them once before evaluating), and data are split by our own samplers. After
+    `timeout_minutes` without an answer from another process the run ends. `deterministic` forbids operations
+    that may differ from run to run, and cuDNN's choice among its algorithms (`benchmark`) with them. Raises
     ValueError when more GPUs are asked for than exist.
     """
     if accelerator == "gpu" and torch.cuda.device_count() < devices:
@@ -32,16 +38,23 @@ def build_trainer(
         )
     strategy: Any = "auto"
     if devices * num_nodes > 1:
-        strategy = DDPStrategy(broadcast_buffers=False, timeout=timedelta(minutes=timeout_minutes))
+        strategy = SharedDDP(broadcast_buffers=False, timeout=timedelta(minutes=timeout_minutes))
         if accelerator == "cpu":
             # Each process would otherwise start as many threads as there are cores.
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // devices)))
-    return Trainer(
+    trainer = Trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
         precision=precision,  # type: ignore[arg-type]
         strategy=strategy,
         use_distributed_sampler=False,
+        deterministic=deterministic,
+        benchmark=benchmark and not deterministic,
+        plugins=[WholeCheckpoints()],
         **options,
     )
+    # Signals are ours (callback/interruption.py). Lightning's handlers talk to the other processes in the middle
+    # of whatever these are doing, and on SLURM write checkpoints of their own and requeue.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer

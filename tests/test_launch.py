@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -280,13 +281,78 @@ def test_an_error_of_the_user_s_is_one_line(
     assert written.out.splitlines()[-1] == str(folder)
 
 
-@pytest.mark.parametrize("error", [KeyError("a bug"), KeyboardInterrupt(), RuntimeError("a bug")])
+@pytest.mark.parametrize("error", [KeyError("a bug"), RuntimeError("a bug")])
 def test_an_error_of_ours_shows_its_traceback(job: Callable[..., Path], tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         job(failing(error))
     assert caught.value is error
     assert status(tmp_path / "run")["state"] == "failed"
     assert type(error).__name__ in status(tmp_path / "run")["error"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_the_job_with_its_code_and_the_way_on(
+    job: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """Before training has begun there is nothing to save, so at once."""
+
+    def work(config: DictConfig, run: RunDirectory) -> None:
+        os.kill(os.getpid(), number)
+        raise AssertionError("it goes on")
+
+    with pytest.raises(SystemExit) as stop:
+        job(work)
+    assert stop.value.code == 128 + number
+    assert status(tmp_path / "run")["state"] == "interrupted"
+    said = f"interrupted by {number.name}; to go on: python -m cam_lightning.train resume={tmp_path / 'run'}"
+    assert said in capsys.readouterr().err
+
+
+def test_ctrl_c_is_no_failure(job: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        job(failing(KeyboardInterrupt()))
+    assert status(tmp_path / "run")["state"] == "interrupted"
+
+
+def test_a_full_disk_does_not_hide_what_ended_the_job(
+    job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(run: RunDirectory, state: str, *_: object) -> None:
+        if state != "running":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunDirectory, "write_status", full)
+    with pytest.raises(SystemExit):
+        job(failing(ValueError("the reason")))
+    written = capsys.readouterr().err
+    assert "status.json could not be written: [Errno 28] No space left" in written
+    assert "error: the reason" in written
+
+
+def test_a_run_is_locked_while_it_lasts(job: Callable[..., Path]) -> None:
+    """Locks are a process's, so another one must try."""
+    code = "import sys; from cam_lightning.run import RunDirectory; RunDirectory.reopen(sys.argv[1]).lock()"
+    environment = {name: value for name, value in os.environ.items() if name != RUN_DIR_VARIABLE}
+
+    def try_to_lock(folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, str(folder)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    def work(config: DictConfig, run: RunDirectory) -> None:
+        refused = try_to_lock(run.path)
+        assert f"the run in {run.path} has not ended" in refused.stderr
+
+    folder = job(work)
+    assert try_to_lock(folder).returncode == 0
+
+
+def test_what_a_run_was_made_with_is_recorded(job: Callable[..., Path]) -> None:
+    folder = job(lambda config, run: None)
+    record = json.loads((folder / "environment.json").read_text())
+    assert record["seed"] == 7
+    assert record["packages"]["torch"]
+    assert record["host"]
+    assert record["devices"]["cores"] >= 1
 
 
 def test_the_full_error_can_be_asked_for(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

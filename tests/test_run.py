@@ -215,3 +215,30 @@ def test_files_are_those_that_exist(tmp_path: Path) -> None:
     assert run.files() == {}
     run.write_json("results.json", {})
     assert run.files() == {"results": str(run.path / "results.json")}
+
+
+def test_no_run_is_made_inside_another_one(tmp_path: Path) -> None:
+    outer = RunDirectory.create(tmp_path, "x")
+    outer.write_text("config.yaml", "seed: 0\n")
+    outer.write_status("running", "command")
+    before = sorted(os.listdir(outer.path))
+    for root, wanted in ((outer.path / "runs", None), (tmp_path, outer.path / "a" / "b")):
+        with pytest.raises(FileExistsError, match=r"lies inside .*, the directory of another run"):
+            RunDirectory.create(root, "x", wanted)
+    assert sorted(os.listdir(outer.path)) == before
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "status.json").write_text("{}")
+    RunDirectory.create(tmp_path / "sweep", "x")
+
+
+def test_a_run_is_reopened_where_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = RunDirectory.create(tmp_path, "x")
+    with pytest.raises(FileNotFoundError, match="is not a run's directory"):
+        RunDirectory.reopen(first.path)
+    first.write_text("config.yaml", "seed: 0\n")
+    first.write_status("interrupted", "command")
+    assert not first.is_resumed
+    again = RunDirectory.reopen(first.path)
+    assert (again.path, again.is_resumed, again.is_writer) == (first.path, True, True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert not RunDirectory.reopen(first.path).is_writer

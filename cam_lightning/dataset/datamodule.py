@@ -75,6 +75,9 @@ class LocalizationDataModule(LightningDataModule):
         self.class_names: list[str] = []
         """The names that results and `classes` use; WordNet ids where the dataset has them."""
         self.examples: dict[str, Examples] = {}
+        self.resumed_at = (0, 0)
+        """The (epoch, batch) that training goes on from; set before it starts, because Lightning asks for
+        batches (to count them for the schedule) before it has read where it was."""
 
     @abstractmethod
     def read_splits(self) -> Splits:
@@ -126,11 +129,13 @@ class LocalizationDataModule(LightningDataModule):
         if "train" not in self.examples:
             raise FileNotFoundError(f"there are no training images: these data can only be evaluated. {self.SOURCE}")
         examples = self.examples["train"]
-        batches = TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size)
-        if self.trainer is not None:
+        resumed_at = self.resumed_at
+        if resumed_at == (0, 0) and self.trainer is not None:
             # Workers start before Lightning tells the epoch, which is not the first where training resumes.
-            batches.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        return self._loader(examples, batches)
+            resumed_at = (self.trainer.fit_loop.epoch_progress.current.processed, 0)  # type: ignore[attr-defined]
+        return self._loader(
+            examples, TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size, resumed_at)
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader("val")

@@ -26,9 +26,19 @@ class TrainBatches(Sampler[list[Key]]):
     Batch i of all ranks together is the next `batch_size · world_size` images of the epoch's order. What is
     left over at the end is dropped, another part in every epoch. Where the whole dataset is smaller than
     one such batch, the ranks share it evenly.
+
+    `resumed_at` is an (epoch, batch): that epoch begins with that batch, as where training goes on inside it.
     """
 
-    def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        resumed_at: tuple[int, int] = (0, 0),
+    ) -> None:
         if num_images < world_size:
             raise ValueError(f"{num_images} training images cannot be shared by {world_size} processes")
         self.num_images = num_images
@@ -36,7 +46,9 @@ class TrainBatches(Sampler[list[Key]]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
+        self.resumed_at = resumed_at
+        # Workers ask for the first batches before Lightning tells the epoch.
+        self.epoch = resumed_at[0]
         # Lightning looks for `batch_sampler.sampler` to tell the epoch to.
         self.sampler = self
 
@@ -45,13 +57,15 @@ class TrainBatches(Sampler[list[Key]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Batches of a whole epoch, also where it is resumed inside."""
         return self.num_images // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         order_N = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(self.num_images)
         step = self.batch_size * self.world_size
         epoch = self.epoch
-        for batch in range(len(self)):
+        first = self.resumed_at[1] if epoch == self.resumed_at[0] else 0
+        for batch in range(first, len(self)):
             start = batch * step + self.rank * self.batch_size
             yield [Key(epoch, int(index)) for index in order_N[start : start + self.batch_size]]
 

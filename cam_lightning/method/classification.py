@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from torchmetrics import MeanMetric
 from cam_lightning.contracts import Batch, ClassifierOutput
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.metric.classification_error import ClassificationError
+
+log = logging.getLogger(__name__)
 
 
 def log_exactly(module: LightningModule, split: str, values: dict[str, float]) -> None:
@@ -35,6 +38,10 @@ class Classification(LightningModule):
     is called with parameter groups, `schedule` with the optimizer and the number of steps. Evaluation runs
     in float32 whatever `trainer.precision` is, unless `evaluation_precision="trainer"`.
 
+    `scale_learning_rate` is the batch size that `learning_rate` is meant for: the rate is then multiplied by
+    the images per step, over all processes and accumulated batches, over that (Goyal et al. 2017, section 2.1).
+    `compile` has torch.compile make the network's kernels; checkpoints stay the same.
+
     Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and
     `<split>/num_images`.
     """
@@ -51,6 +58,8 @@ class Classification(LightningModule):
         channels_last: bool = True,
         evaluation_precision: str = "float32",
         seed: int = 0,
+        scale_learning_rate: int | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if evaluation_precision not in ("float32", "trainer"):
@@ -65,6 +74,10 @@ class Classification(LightningModule):
         self.new_layer_rate_factor = new_layer_rate_factor
         self.evaluation_precision = evaluation_precision
         self.seed = seed
+        self.scale_learning_rate = scale_learning_rate
+        if compile:
+            # In place: `torch.compile(network)` would rename every parameter in the checkpoints.
+            self.network.compile()
         self.description: dict[str, Any] = {}
         """Plain containers that every checkpoint carries: how to build this network again."""
         self.train_error, self.val_error, self.test_error = (ClassificationError() for _ in range(3))
@@ -183,7 +196,11 @@ class Classification(LightningModule):
     # --- optimization
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.parameter_groups())
+        groups = self.parameter_groups()
+        factor = self._rate_factor()
+        for group in groups:
+            group["lr"] *= factor
+        optimizer = self.optimizer(groups)
         if self.schedule is None:
             return {"optimizer": optimizer}
         schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -208,8 +225,41 @@ class Classification(LightningModule):
             for (is_new, is_bias), parameters in groups.items()
         ]
 
+    def _rate_factor(self) -> float:
+        """How the linear scaling rule changes the rate; says what a step is made of."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return 1.0
+        per_process = data.train_dataloader().batch_sampler.batch_size
+        processes, accumulated = self.trainer.world_size, self.trainer.accumulate_grad_batches
+        per_step = per_process * processes * accumulated
+        factor = 1.0 if self.scale_learning_rate is None else per_step / self.scale_learning_rate
+        log.info(
+            "a step sees %d images: %d at once, %d process(es), %d batch(es) accumulated; learning rate %g%s",
+            per_step,
+            per_process,
+            processes,
+            accumulated,
+            self.learning_rate * factor,
+            "" if factor == 1 else f", {self.learning_rate:g} for {self.scale_learning_rate} images",
+        )
+        return factor
+
     # --- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._require_finite_loss()
         checkpoint["cam_lightning"] = self.description
+        # Inside an epoch: counts so far, of all ranks together.
+        checkpoint["train_error"] = {
+            name: int(self.trainer.strategy.reduce(count.clone(), reduce_op="sum"))
+            for name, count in self.train_error.metric_state.items()
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.is_global_zero:
+            self.train_error.reset()
+            for name, count in checkpoint.get("train_error", {}).items():
+                self.train_error.add(name, count)
+            # Without an update, torchmetrics would warn that nothing was counted.
+            self.train_error._update_count = 1

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any:
     """Opens the job's one run and returns it; the configuration is read from `run_dir`.
 
+    A job that goes on has the id that it had: its run continues online, and `wandb sync --append` puts the
+    pieces of an offline run together.
+
     `mode` is `offline` (files below `<run_dir>/wandb`, for `wandb sync`) or `online`. Raises ImportError
     without the package, ConnectionError where online has no account or no network, ValueError for other options
     that W&B refuses.
@@ -39,6 +42,8 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any
             mode=mode,  # type: ignore[arg-type]
             dir=str(run_dir),
             name=run_dir.name,
+            id=_earlier_id(run_dir),
+            resume="allow" if mode == "online" else None,
             config=yaml.safe_load(config_file.read_text(encoding="utf-8")) if config_file.exists() else None,
             reinit="finish_previous",
             # The terminal belongs to the progress bar, and log.txt holds what was said.
@@ -56,6 +61,12 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any
     # Steps are the trainer's, as in metrics.csv; W&B's own count the calls.
     run.define_metric("*", step_metric="trainer/global_step")
     return run
+
+
+def _earlier_id(run_dir: Path) -> str | None:
+    """The id of the run that this directory already holds: W&B's folders are called `…run-<date>_<time>-<id>`."""
+    folders = sorted(run_dir.glob("wandb/*run-*-*"))
+    return folders[-1].name.rpartition("-")[2] if folders else None
 
 
 def finish_run(run_dir: Path, exit_code: int) -> None:

@@ -95,3 +95,16 @@ def test_what_is_left_out_differs_between_epochs() -> None:
 def test_training_refuses_fewer_images_than_ranks() -> None:
     with pytest.raises(ValueError, match="2 training images cannot be shared by 3 processes"):
         TrainBatches(2, 4, seed=0, rank=0, world_size=3)
+
+
+def test_an_epoch_goes_on_with_the_batch_that_it_is_resumed_at() -> None:
+    """The epochs after it are whole, and the number of batches that Lightning counts is that of a whole epoch."""
+    for rank in range(2):
+        whole = TrainBatches(31, 4, seed=3, rank=rank, world_size=2)
+        resumed = TrainBatches(31, 4, seed=3, rank=rank, world_size=2, resumed_at=(2, 1))
+        assert len(resumed) == len(whole) == 3
+        assert resumed.epoch == 2, "workers ask before anyone has told the epoch"
+        for epoch, first in ((2, 1), (3, 0)):
+            whole.set_epoch(epoch)
+            resumed.set_epoch(epoch)
+            assert list(resumed) == list(whole)[first:]

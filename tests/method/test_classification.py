@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
 from functools import partial
@@ -103,6 +104,36 @@ def test_new_layers_learn_at_their_factor_and_only_they(network: Any) -> None:
     assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name] == pytest.approx(values)
+
+
+@pytest.mark.parametrize(("reference", "factor"), [(None, 1.0), (10, 1.0), (40, 0.25), (5, 2.0)])
+def test_the_rate_scales_linearly_with_the_images_of_a_step(
+    network: Any, data: Any, trainer: Any, reference: int | None, factor: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Batches of 5, two accumulated: 10 images a step. Biases keep twice the rate."""
+    fitting = trainer(max_steps=1, accumulate_grad_batches=2, limit_val_batches=0)
+    with caplog.at_level("INFO", "cam_lightning"):
+        fitting.fit(method(network, learning_rate=0.01, scale_learning_rate=reference), datamodule=data)
+    assert [group["lr"] for group in fitting.optimizers[0].param_groups] == pytest.approx(
+        [0.01 * factor, 0.02 * factor]
+    )
+    (said,) = [record.message for record in caplog.records if record.message.startswith("a step sees")]
+    assert said.startswith("a step sees 10 images: 5 at once, 1 process(es), 2 batch(es) accumulated; learning rate ")
+    assert f"learning rate {0.01 * factor:g}" in said
+
+
+def test_compiling_changes_neither_names_nor_numbers(network: Any, data: Any, trainer: Any) -> None:
+    """With the compiler told to leave the network as it is, which takes no minutes."""
+    plain = copy.deepcopy(network)
+    trainer(max_steps=3, limit_val_batches=0).fit(method(plain), datamodule=data)
+    names = list(network.state_dict())
+    module = method(network, compile=True)
+    assert network._compiled_call_impl is not None
+    with torch.compiler.set_stance("force_eager"):
+        trainer(max_steps=3, limit_val_batches=0).fit(module, datamodule=data)
+    assert list(module.network.state_dict()) == names
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
 
 
 def test_the_optimizer_does_with_these_rates_what_the_definition_says(network: Any, data: Any, trainer: Any) -> None:

@@ -42,6 +42,24 @@ def test_it_only_appends_also_after_resuming(tmp_path: Path) -> None:
     assert [row["epoch"] for row in rows(path)] == [""] * 4
 
 
+def test_what_was_logged_after_a_checkpoint_is_taken_back(tmp_path: Path) -> None:
+    """Also half a row, where the process was killed in the middle of it; and everything, with its heading."""
+    metrics = MetricsFile(tmp_path)
+    assert metrics.position() == 0
+    metrics.log_metrics({"a": 1.0, "b": 2.0}, step=0)
+    before, position = metrics.path.read_bytes(), metrics.position()
+    metrics.log_metrics({"a": 3.0}, step=1)
+    metrics.path.write_bytes(metrics.path.read_bytes()[:-5])
+    again = MetricsFile(tmp_path)
+    again.rewind(position)
+    assert metrics.path.read_bytes() == before
+    again.log_metrics({"a": 4.0}, step=1)
+    assert [row["value"] for row in rows(metrics.path)] == ["1.0", "2.0", "4.0"]
+    again.rewind(0)
+    again.log_metrics({"a": 5.0}, step=0)
+    assert [row["value"] for row in rows(metrics.path)] == ["5.0"]
+
+
 def test_numbers_that_are_not_finite_stay_readable(tmp_path: Path) -> None:
     MetricsFile(tmp_path).log_metrics({"a": float("nan"), "b": float("inf")}, step=0)
     assert [float(row["value"]) for row in rows(tmp_path / "metrics.csv")] == pytest.approx(

@@ -1,0 +1,200 @@
+"""Checkpoints that a run can go on from as if nothing had happened, wherever it was cut off."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from cam_lightning.callback.interruption import interruption
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+@runtime_checkable
+class Rewindable(Protocol):
+    """A logger that can take back what a run logged after the checkpoint that it goes on from."""
+
+    def position(self) -> int:
+        """How much has been logged."""
+
+    def rewind(self, position: int) -> None:
+        """Forgets what was logged after `position`."""
+
+
+class Checkpoints(Checkpoint):
+    """Writes `last.ckpt` every so many minutes and after every epoch, and `best.ckpt` by a validation number.
+
+    `last.ckpt` is written between batches only, once everything about the batch before has been logged, or
+    before a validation: there the state is the network's, the optimizer's and a position, `(epoch, batch)`.
+    The one before it stays as `previous.ckpt`. A signal (`interruption`) asks for one more, and ends training.
+    With several processes, all of them agree on it at a batch; during an evaluation, whose batches they do
+    not share, a signal ends them at once.
+
+    `monitor` names any key that validation logs (ValueError after the first validation where there is none),
+    `mode` is `min` or `max`; `best.ckpt` holds weights alone. `every_minutes=None` leaves the ends of epochs.
+    """
+
+    def __init__(
+        self,
+        dirpath: str,
+        monitor: str | None = "val/classification_error/top1",
+        mode: str = "min",
+        every_minutes: float | None = 10.0,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"callback.checkpoint.mode is min or max; got {mode!r}")
+        self.folder = Path(dirpath)
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "min" else -1.0
+        self.every_seconds = math.inf if every_minutes is None else every_minutes * 60
+        self.best_value: float | None = None
+        self._saved_at = 0.0
+        self._position: dict[str, Any] = {}
+        """Where training stands: what the checkpoint that is being written, or was just read, says."""
+
+    @property
+    def best_model_path(self) -> str:
+        """Where Lightning looks for the best checkpoint; empty where there is none."""
+        path = self.folder / BEST
+        return str(path) if path.is_file() else ""
+
+    # --- when
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and self.best_model_path:
+            # Its own value, not one that a checkpoint remembers: the file may be younger than the checkpoint.
+            content = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
+            if content.get("monitor") == self.monitor:
+                self.best_value = content["best_value"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        interruption.deferred = True
+        if self._position.get("batch") == 0:
+            # Nothing of an epoch is left. Where training is counted in steps, Lightning restarts an epoch all
+            # the same, and would take its beginning for the moment after a validation.
+            trainer.fit_loop.epoch_loop.restarting = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        if epoch > 0 and (self._position.get("epoch"), self._position.get("batch")) != (epoch, 0):
+            self._save(trainer, batch=0)
+        if self._agreed(trainer)[1]:
+            interruption.end()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Gradients that wait for a step are not in a checkpoint. And after a validation inside an epoch, or
+        # before its first batch, Lightning could not tell on which side of the validation it was.
+        if batch_idx % trainer.accumulate_grad_batches == 0 and batch_idx % trainer.val_check_batch != 0:
+            self._save_and_end_if_asked(trainer, batch_idx)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._is_before_validation(trainer):
+            self._save_and_end_if_asked(trainer, trainer.num_training_batches)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if not interruption.asked:
+            return
+        if trainer.world_size == 1 and self._is_before_validation(trainer):
+            self._save(trainer, trainer.num_training_batches)
+        interruption.end()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            keys = ", ".join(sorted(key for key in trainer.callback_metrics if key.startswith("val/")))
+            raise ValueError(
+                f"callback.checkpoint.monitor={self.monitor} is not logged by validation, which has {keys}"
+            )
+        value = float(trainer.callback_metrics[self.monitor])
+        if math.isfinite(value) and (self.best_value is None or self.sign * value < self.sign * self.best_value):
+            self.best_value = value
+            note = {"best_value": value, "monitor": self.monitor}
+            trainer.save_checkpoint(self.folder / BEST, weights_only=True, storage_options={"note": note})
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, batch=0)
+        interruption.deferred = False
+        if interruption.asked:
+            interruption.end()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        interruption.deferred = False
+
+    # --- what
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["position"] = self._position
+        _mark_position(checkpoint["loops"]["fit_loop"], self._position["batch"], self._position["is_before_validation"])
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._position = checkpoint["position"]
+
+    def _save_and_end_if_asked(self, trainer: Trainer, batch: int | float) -> None:
+        is_due, is_asked = self._agreed(trainer)
+        if is_due or is_asked:
+            self._save(trainer, batch)
+        if is_asked:
+            interruption.end()
+
+    def _save(self, trainer: Trainer, batch: int | float) -> None:
+        if trainer.fast_dev_run:
+            return
+        self._position = {
+            # The epoch that goes on, or the next, where one has ended; and how many of its batches are done.
+            "epoch": trainer.current_epoch,
+            "batch": int(batch),
+            "step": trainer.global_step,
+            "is_before_validation": trainer.validating,
+            "loggers": {
+                type(each).__name__: each.position() for each in trainer.loggers if isinstance(each, Rewindable)
+            },
+        }
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False, storage_options={"keep_as": PREVIOUS})
+        self._saved_at = time.monotonic()
+
+    def _agreed(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Whether a checkpoint is due and whether an end is asked for, the same on every rank."""
+        is_due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.every_seconds
+        if trainer.world_size == 1:
+            return is_due, interruption.asked
+        votes = torch.tensor([is_due, interruption.asked], dtype=torch.int64, device=trainer.strategy.root_device)
+        due, asked = trainer.strategy.reduce(votes, reduce_op="sum").tolist()
+        return due > 0, asked > 0
+
+    @staticmethod
+    def _is_before_validation(trainer: Trainer) -> bool:
+        """Whether a validation begins that ends an epoch of training."""
+        ends_epoch = trainer.fit_loop.batch_idx + 1 == trainer.num_training_batches
+        return trainer.state.fn == "fit" and not trainer.sanity_checking and ends_epoch
+
+
+def _mark_position(loops: dict[str, Any], batch: int, is_before_validation: bool) -> None:
+    """Makes the counters of Lightning's fit loop say, without doubt, that `batch` batches of the epoch are done.
+
+    As they are counted while hooks run, some are ahead of others; what Lightning makes of that depends on the
+    hook. Here all are equal; an epoch that goes on has begun and not ended; a validation that is to come has
+    begun with its first batch (that is how Lightning knows that it must run it).
+    """
+    epochs, batches, validation = (
+        loops[name] for name in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress")
+    )
+    batches["total"] = dict.fromkeys(batches["total"], batches["total"]["completed"])
+    batches["current"] = dict.fromkeys(batches["current"], batch)
+    batches["is_last_batch"] = False
+    begun = {"ready": 1, "started": 1} if is_before_validation else {}
+    validation["total"] = dict.fromkeys(validation["total"], 0) | begun
+    validation["current"] = dict.fromkeys(validation["current"], 0)
+    if batch == 0:
+        for count in ("total", "current"):
+            epochs[count] = dict.fromkeys(epochs[count], epochs[count]["completed"])

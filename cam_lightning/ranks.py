@@ -1,0 +1,109 @@
+"""Several processes of one run: none outlives another, and none waits for one that is gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+"""How long a process may take to end by itself after another one has died."""
+
+
+class SharedDDP(DDPStrategy):
+    """DistributedDataParallel whose processes end together, each with a message."""
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        seconds = self._timeout.total_seconds() if self._timeout is not None else 0.0
+        self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes, seconds)
+
+
+class _Launcher(_SubprocessScriptLauncher):
+    """Starts the other ranks of this machine; watches them from the first, and the first from them.
+
+    Lightning's own kills the first process without a word when another one dies.
+    """
+
+    def __init__(self, cluster_environment: Any, num_processes: int, num_nodes: int, timeout_seconds: float) -> None:
+        super().__init__(cluster_environment, num_processes, num_nodes)
+        self.timeout_seconds = timeout_seconds
+        self.is_ending = threading.Event()
+        self._is_watched = False
+
+    def launch(self, function: Callable[..., Any], *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()
+        if not self._is_watched:
+            self._is_watched = True
+            threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True, name="ranks").start()
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            self.is_ending.set()
+            self._end_others()
+            if isinstance(error, RuntimeError) and _is_of_the_group(error):
+                raise ConnectionError(
+                    "another process of this run has died, or has not answered for trainer.timeout_minutes "
+                    f"({self.timeout_seconds / 60:g}): {_first_line(error)}. Look for its own message; then go on "
+                    "from the last checkpoint with resume=RUN"
+                ) from error
+            raise
+
+    def _watch(self, parent: int) -> None:
+        """Ends this process, if it does not end by itself, soon after another one has died."""
+        while not self.is_ending.wait(0.5):
+            lost = self._lost(parent)
+            if lost is None:
+                continue
+            print(f"\nerror: {lost}; this one ends within {GRACE_SECONDS:g} s", file=sys.stderr, flush=True)
+            log.error("%s", lost)
+            # A collective that waits for the lost one fails by itself, or never: then nothing else would end it.
+            if not self.is_ending.wait(GRACE_SECONDS):
+                self._end_others()
+                os._exit(1)
+
+    def _lost(self, parent: int) -> str | None:
+        for rank, process in enumerate(self.procs, start=1):
+            if process.poll():
+                code = process.returncode
+                how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+                return f"the process of local rank {rank} has ended {how}"
+        if not self.procs and os.getppid() != parent:
+            return "the process that started this rank has ended"
+        return None
+
+    def _end_others(self) -> None:
+        """Asks the processes that this one started to end, and sees to it that they do."""
+        for process in self.procs:
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for process in self.procs:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _is_of_the_group(error: RuntimeError) -> bool:
+    """Whether it is the communication between processes that failed."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower() or "NCCL" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,234 @@
+"""A run that is cut off at any moment goes on as if it had not been: same weights, same rows."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback, Trainer
+from torch import Tensor, nn
+
+from cam_lightning.callback.checkpoint import BEST, LAST, PREVIOUS, Checkpoints
+from cam_lightning.callback.interruption import Interrupted, interruption
+from cam_lightning.checkpoint_file import WholeCheckpoints
+from cam_lightning.contracts import ClassifierOutput
+from cam_lightning.dataset.datamodule import LocalizationDataModule
+from cam_lightning.dataset.split import ImageSplit, RawImage
+from cam_lightning.method.classification import Classification
+from cam_lightning.method.schedule import one_cycle
+from cam_lightning.report.metrics_file import MetricsFile
+
+NUM_CLASSES = 3
+
+
+class NoiseSplit(ImageSplit):
+    """Noise, 8 high and 10 wide."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self.ids = [f"{seed}/{i}" for i in range(count)]
+        self.label_N = np.arange(count) % NUM_CLASSES
+        self.images = np.random.default_rng(seed).integers(0, 256, (count, 8, 10, 3), dtype=np.uint8)
+
+    def read(self, index: int) -> RawImage:
+        return RawImage(self.images[index], np.zeros((0, 4), np.float32))
+
+
+class NoiseData(LocalizationDataModule):
+    """5 batches of 4 and a remainder, which differs from epoch to epoch; 7 images held out."""
+
+    def read_splits(self) -> tuple[list[str], ImageSplit, ImageSplit]:
+        return ["a", "b", "c"], NoiseSplit(0, 30), NoiseSplit(1, 6)
+
+
+class Dropping(nn.Module):
+    """With everything that has a state of its own: dropout, and batch normalisation's statistics."""
+
+    mean = std = (0.5, 0.5, 0.5)
+    has_cam = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.3))
+        self.classifier = nn.Linear(4, NUM_CLASSES)
+
+    def forward(self, x_B3HW: Tensor) -> ClassifierOutput:
+        features_BKhw = self.trunk(x_B3HW)
+        return ClassifierOutput(self.classifier(features_BKhw.mean((2, 3))), features_BKhw)
+
+
+class Cut(Exception):
+    """Stands for `kill -9`: nothing of the process is left but its files."""
+
+
+class CutAt(Callback):
+    """Ends the process at the n-th of all moments at which Lightning lets us look."""
+
+    def __init__(self, moment: int) -> None:
+        self.left = moment
+
+    def _look(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        self.left -= 1
+        if self.left == -1:
+            self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        raise Cut
+
+    on_train_epoch_start = on_train_batch_start = on_before_optimizer_step = on_train_batch_end = _look  # type: ignore[assignment]
+    on_validation_start = on_validation_batch_end = on_validation_end = on_train_epoch_end = on_train_end = _look  # type: ignore[assignment]
+
+
+def fit(
+    folder: Path, cut: Callback | None = None, monitor: str | None = "val/loss", **options: Any
+) -> tuple[Classification, Trainer]:
+    """Trains in `folder`, from its last checkpoint where it has one; the network at the end."""
+    torch.manual_seed(0)
+    method = Classification(Dropping(), partial(torch.optim.SGD, momentum=0.9), one_cycle, 0.1, seed=3)
+    data = NoiseData(image_size=(8, 10), batch_size=4, val_fraction=7 / 30, num_workers=0, seed=5)
+    logger = MetricsFile(folder)
+    path = folder / LAST if (folder / LAST).exists() else None
+    position = torch.load(path, weights_only=True)["position"] if path else None
+    if position:
+        data.resumed_at = (position["epoch"], position["batch"])
+    logger.rewind(position["loggers"]["MetricsFile"] if position else 0)
+    trainer = Trainer(
+        **{"max_epochs": 3, "log_every_n_steps": 1} | options,
+        accelerator="cpu",
+        devices=1,
+        logger=logger,
+        callbacks=[*([cut] if cut else []), Checkpoints(str(folder), monitor, every_minutes=0)],
+        default_root_dir=folder,
+        plugins=[WholeCheckpoints()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(method, datamodule=data, ckpt_path=path, weights_only=True)
+    return method, trainer
+
+
+def rows(folder: Path) -> list[tuple[str, ...]]:
+    """Everything logged, but for the time."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [tuple(row.values())[1:] for row in csv.DictReader(file)]
+
+
+def same(one: Classification, other: Classification) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+OPTIONS = {
+    "epochs": {},
+    "steps": {"max_epochs": -1, "max_steps": 13},
+    "accumulated": {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5},
+}
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """A run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    return (OPTIONS[request.param], folder, *fit(folder, **OPTIONS[request.param]))
+
+
+MOMENTS = [[3], [0, 24], [9], [17, 1], [19], [21], [40, 2, 9], [52]]
+EVERY_MOMENT = [pytest.param([moment], marks=pytest.mark.slow) for moment in range(54)]
+
+
+@pytest.mark.parametrize("moments", MOMENTS + EVERY_MOMENT, ids=str)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_run_that_is_cut_off_goes_on_to_the_same_end(
+    whole: tuple[Any, ...], moments: list[int], tmp_path: Path
+) -> None:
+    """Within a step, between steps, before, within and after a validation, at an epoch's end; also repeatedly."""
+    options, folder, method, trainer = whole
+    for moment in moments:
+        with pytest.raises(Cut):
+            fit(tmp_path, CutAt(moment), **options)
+    resumed, resumed_trainer = fit(tmp_path, **options)
+    assert same(method, resumed)
+    assert rows(folder) == rows(tmp_path)
+    assert resumed_trainer.current_epoch == trainer.current_epoch
+    assert resumed_trainer.global_step == trainer.global_step
+    best, resumed_best = (torch.load(path / BEST, weights_only=True) for path in (folder, tmp_path))
+    assert best["best_value"] == resumed_best["best_value"]
+    assert all(torch.equal(value, resumed_best["state_dict"][key]) for key, value in best["state_dict"].items())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("moment", [4, 10, 22, 23, 26])
+def test_a_signal_saves_the_step_that_it_came_in(moment: int, tmp_path: Path) -> None:
+    """Nothing is computed twice: the second part begins where the first ended."""
+
+    class Signal(CutAt):
+        def _end(self, trainer: Trainer) -> None:
+            interruption.number = 15
+            self.steps = trainer.global_step
+
+    signal = Signal(moment)
+    try:
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            fit(tmp_path, signal)
+    finally:
+        interruption.number, interruption._has_ended, interruption.deferred = None, False, False
+    position = torch.load(tmp_path / LAST, weights_only=True)["position"]
+    assert position["step"] - signal.steps in (0, 1)
+    resumed, _ = fit(tmp_path)
+    (tmp_path / "whole").mkdir()
+    method, _ = fit(tmp_path / "whole")
+    assert same(method, resumed)
+    assert rows(tmp_path / "whole") == rows(tmp_path)
+
+
+def test_checkpoints_are_plain_and_the_one_before_stays(whole: tuple[Any, ...]) -> None:
+    _, folder, method, trainer = whole
+    last, previous = (torch.load(folder / name, weights_only=True) for name in (LAST, PREVIOUS))
+    assert last["position"]["step"] == trainer.global_step
+    assert previous["position"] != last["position"]
+    assert all(torch.equal(value, method.state_dict()[key]) for key, value in last["state_dict"].items())
+    assert {path.name for path in folder.iterdir()} == {LAST, PREVIOUS, BEST, "metrics.csv"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_best_is_by_any_number_of_validation(tmp_path: Path) -> None:
+    fit(tmp_path, monitor="val/loss")
+    values = [float(value) for _, _, key, value in rows(tmp_path) if key == "val/loss"]
+    best = torch.load(tmp_path / BEST, weights_only=True)
+    assert best["best_value"] == min(values)
+    assert "optimizer_states" not in best
+    with pytest.raises(ValueError, match=r"monitor=val/nothing is not logged by validation, which has val/class"):
+        fit(tmp_path / "other", monitor="val/nothing")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_full_disk_ends_training_and_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = []
+
+    def full(descriptor: int) -> None:
+        writes.append(descriptor)
+        if len(writes) == 4:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cam_lightning.checkpoint_file.os.fsync", full)
+    with pytest.raises(OSError, match=r"could not be written \(No space left on device\); .*last.ckpt still holds"):
+        fit(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, PREVIOUS, "metrics.csv"}
+    assert torch.load(tmp_path / LAST, weights_only=True)["position"]["step"] == 3
+    monkeypatch.undo()
+    resumed, _ = fit(tmp_path)
+    (tmp_path / "whole").mkdir()
+    assert same(resumed, fit(tmp_path / "whole")[0])
+
+
+def test_an_unknown_mode_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="min or max; got 'low'"):
+        Checkpoints(str(tmp_path), mode="low")
