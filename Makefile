@@ -37,7 +37,8 @@ format: setup  ## format the code, and mend what can be mended
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: setup  ## what localization costs, as ratios against named alternatives
+bench: setup  ## what Lightning and localization cost, as ratios against named alternatives
+	$(RUN) -m experiments.bench_training_step
 	$(RUN) -m experiments.bench_localization
 	$(RUN) -m experiments.bench_localization --metrics all --backbone resnet50_gap --images 64 --pairs 3
 	$(RUN) -m experiments.bench_level_sweep

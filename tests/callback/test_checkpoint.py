@@ -90,6 +90,7 @@ def fit(
     torch.manual_seed(0)
     method = Classification(Dropping(), partial(torch.optim.SGD, momentum=0.9), one_cycle, 0.1, seed=3)
     data = NoiseData(image_size=(8, 10), batch_size=4, val_fraction=7 / 30, num_workers=0, seed=5)
+    folder.mkdir(exist_ok=True)
     logger = MetricsFile(folder)
     path = folder / LAST if (folder / LAST).exists() else None
     position = torch.load(path, weights_only=True)["position"] if path else None
@@ -181,7 +182,6 @@ def test_a_signal_saves_the_step_that_it_came_in(moment: int, tmp_path: Path) ->
     position = torch.load(tmp_path / LAST, weights_only=True)["position"]
     assert position["step"] - signal.steps in (0, 1)
     resumed, _ = fit(tmp_path)
-    (tmp_path / "whole").mkdir()
     method, _ = fit(tmp_path / "whole")
     assert same(method, resumed)
     assert rows(tmp_path / "whole") == rows(tmp_path)
@@ -225,7 +225,6 @@ def test_a_full_disk_ends_training_and_leaves_the_last_good_checkpoint(
     assert torch.load(tmp_path / LAST, weights_only=True)["position"]["step"] == 3
     monkeypatch.undo()
     resumed, _ = fit(tmp_path)
-    (tmp_path / "whole").mkdir()
     assert same(resumed, fit(tmp_path / "whole")[0])
 
 
