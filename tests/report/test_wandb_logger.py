@@ -319,6 +319,15 @@ def test_a_second_job_has_a_run_of_its_own(tmp_path: Path) -> None:
     assert len(ids) == 2
 
 
+def test_a_job_that_goes_on_has_the_run_that_it_had(tmp_path: Path) -> None:
+    for _ in range(2):
+        start_run(tmp_path, "p", None, "offline")
+        finish_run(tmp_path, 0)
+    folders = sorted(path.name for path in tmp_path.glob("wandb/offline-run-*"))
+    assert len(folders) == 2, "what was written before stays"
+    assert len({name.rpartition("-")[2] for name in folders}) == 1
+
+
 def test_finishing_without_a_run_does_nothing(tmp_path: Path) -> None:
     finish_run(tmp_path, 0)
 
