@@ -206,7 +206,7 @@ def signalled(reference: Path, folder: Path, number: int, at: int) -> dict[str, 
 
 def of_two(folder: Path, rank: int, number: int) -> dict[str, str]:
     """One of two processes gets a signal: how long the other lives, and what it says."""
-    job = start(folder, "trainer.devices=2", "trainer.timeout_minutes=0.2", "trainer.max_epochs=30")
+    job = start(folder, "trainer.devices=2", "trainer.timeout_minutes=0.75", "trainer.max_epochs=30")
     job.wait_for(lambda: step(folder) >= 3)
     (child,) = job.children()
     began = time.monotonic()

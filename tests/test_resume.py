@@ -173,7 +173,7 @@ def test_kill_and_resume_end_as_if_nothing_had_happened(tmp_path: Path) -> None:
 def test_neither_of_two_processes_outlives_the_other(tmp_path: Path, number: signal.Signals) -> None:
     """Asked to end, both end with a checkpoint; where one is killed, the other ends with a message."""
     run = tmp_path / "run"
-    first = begin(tmp_path, *TINY, "trainer.max_epochs=50", "trainer.devices=2", "trainer.timeout_minutes=0.5",
+    first = begin(tmp_path, *TINY, "trainer.max_epochs=50", "trainer.devices=2", "trainer.timeout_minutes=1",
                   f"run_dir={run}")  # fmt: skip
     wait_for_rows(first, run, 3)
     children = [

@@ -84,12 +84,12 @@ class CutAt(Callback):
 
 
 def fit(
-    folder: Path, cut: Callback | None = None, monitor: str | None = "val/loss", **options: Any
+    folder: Path, cut: Callback | None = None, monitor: str | None = "val/loss", num_workers: int = 0, **options: Any
 ) -> tuple[Classification, Trainer]:
     """Trains in `folder`, from its last checkpoint where it has one; the network at the end."""
     torch.manual_seed(0)
     method = Classification(Dropping(), partial(torch.optim.SGD, momentum=0.9), one_cycle, 0.1, seed=3)
-    data = NoiseData(image_size=(8, 10), batch_size=4, val_fraction=7 / 30, num_workers=0, seed=5)
+    data = NoiseData(image_size=(8, 10), batch_size=4, val_fraction=7 / 30, num_workers=num_workers, seed=5)
     folder.mkdir(exist_ok=True)
     logger = MetricsFile(folder)
     path = folder / LAST if (folder / LAST).exists() else None
@@ -161,6 +161,17 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_end(
     best, resumed_best = (torch.load(path / BEST, weights_only=True) for path in (folder, tmp_path))
     assert best["best_value"] == resumed_best["best_value"]
     assert all(torch.equal(value, resumed_best["state_dict"][key]) for key, value in best["state_dict"].items())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("moment", [9, 30])
+def test_workers_that_read_ahead_begin_where_training_goes_on(moment: int, tmp_path: Path) -> None:
+    """They are asked for batches before Lightning has read the checkpoint, to count them for the schedule."""
+    with pytest.raises(Cut):
+        fit(tmp_path / "cut", CutAt(moment), num_workers=1)
+    resumed, _ = fit(tmp_path / "cut", num_workers=1)
+    assert same(resumed, fit(tmp_path / "whole")[0])
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
