@@ -99,22 +99,10 @@ def _core_boxes(region_HW: np.ndarray) -> list[tuple[int, int, int, int]]:
     left, top = max(x0 - 1, 0), max(y0 - 1, 0)
     part_hw = region_HW[top : y0 + height + 1, left : x0 + width + 1]
     distance_hw = cv2.distanceTransform(part_hw, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    core_hw = distance_hw >= _rim(float(distance_hw.max()))
+    # Scaled so that the greatest is 255, and rounded to 8 bits, it must be above 10.
+    scale = 255 / float(distance_hw.max())
+    core_hw = distance_hw.astype(np.float64) * scale + 0.5 >= 11
     return _contour_boxes(core_hw.view(np.uint8), left, top)
-
-
-def _rim(farthest: float) -> np.float32:
-    """The least distance that, on the scale where the farthest is 255 and rounded to 8 bits, is above 10."""
-
-    def is_above(distance: np.float32) -> bool:
-        return np.floor(np.float64(distance) * (255 / farthest) + 0.5) > 10
-
-    rim = np.float32(10.5 * farthest / 255)
-    while is_above(np.nextafter(rim, np.float32(0))):
-        rim = np.nextafter(rim, np.float32(0))
-    while not is_above(rim):
-        rim = np.nextafter(rim, np.float32(np.inf))
-    return rim
 
 
 def _contour_boxes(mask_hw: np.ndarray, left: int, top: int) -> list[tuple[int, int, int, int]]:

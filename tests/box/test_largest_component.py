@@ -152,7 +152,7 @@ def test_options_are_checked_before_any_image() -> None:
 @pytest.mark.parametrize("frame", ["original", "input"])
 def test_a_sweep_gives_the_box_of_each_threshold(frame: str) -> None:
     """To the last bit, also where boxes are scaled from the input to the original."""
-    thresholds = np.array([0.0, 0.2, 0.35, 0.9])
+    thresholds = np.array([0.0, 0.2, 0.35, 0.5, 0.6, 0.75, 0.9])
     map_hw = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
     options: dict[str, Any] = {"frame": frame, "normalise": "minmax"}
     swept = LargestComponent(**options).sweep(map_hw, (37, 53), (32, 24), thresholds)
