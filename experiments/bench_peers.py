@@ -3,7 +3,7 @@
 One image at a time, float32, one thread: the network's forward alone; forward, maps of the five best classes and a
 box of each in the original's pixels; the same with torchcam's CAM and with Grad-CAM of grad-cam, whose maps become
 boxes as their users write it with OpenCV (upsample, 20 % of the maximum, largest of connectedComponentsWithStats).
-For a GAP head all three make the same maps. Medians of alternating runs; needs the extra `bench`.
+For a GAP head all three make the same maps. Medians of the CPU time of alternating runs; needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for run in range(options.runs + 1):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             # Grad-CAM differentiates; the others need no graph.
             with torch.set_grad_enabled(name.startswith("grad-cam")):
                 way()
             if run > 0:  # the first compiles and warms
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{options.backbone}, {INPUT[0]}×{INPUT[1]}, boxes in {ORIGINAL[1]}×{ORIGINAL[0]}, one image, one thread")
     for name, time_ in median.items():
