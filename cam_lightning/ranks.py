@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 10.0
 """How long a process may take to end by itself after another one has died."""
 
+_OF_THE_GROUP = ("gloo", "nccl", "application timeout caused pair closure", "connection closed by peer")
+"""What gloo's and NCCL's errors say; torch has a class for some of them alone."""
+
 
 class SharedDDP(DDPStrategy):
     """DistributedDataParallel whose processes end together, each with a message."""
@@ -87,12 +90,12 @@ class _Launcher(_SubprocessScriptLauncher):
             return "the process that started this rank has ended"
         return None
 
-    def _end_others(self) -> None:
+    def _end_others(self, grace: float = GRACE_SECONDS) -> None:
         """Asks the processes that this one started to end, and sees to it that they do."""
         for process in self.procs:
             if process.poll() is None:
                 process.terminate()
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + grace
         for process in self.procs:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
@@ -102,7 +105,8 @@ class _Launcher(_SubprocessScriptLauncher):
 
 def _is_of_the_group(error: RuntimeError) -> bool:
     """Whether it is the communication between processes that failed."""
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower() or "NCCL" in str(error)
+    said = str(error).lower()
+    return isinstance(error, torch.distributed.DistError) or any(words in said for words in _OF_THE_GROUP)
 
 
 def _first_line(error: BaseException) -> str:

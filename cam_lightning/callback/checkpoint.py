@@ -169,7 +169,8 @@ class Checkpoints(Checkpoint):
         if trainer.world_size == 1:
             return is_due, interruption.asked
         votes = torch.tensor([is_due, interruption.asked], dtype=torch.int64, device=trainer.strategy.root_device)
-        due, asked = trainer.strategy.reduce(votes, reduce_op="sum").tolist()
+        torch.distributed.all_reduce(votes)
+        due, asked = votes.tolist()
         return due > 0, asked > 0
 
     @staticmethod
