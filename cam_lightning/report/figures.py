@@ -56,10 +56,10 @@ def _is_aside(key: str) -> bool:
 
 
 def _curves_of(family: str, curves: dict[str, list[Point]], last_step: int) -> LineChart:
-    is_share = "error" in family or "accuracy" in family or "precision" in family
+    shares = is_share(family)
     plain = sorted((key for key in curves if "/baseline/" not in key), key=_order)
     shown = plain[:_MOST_LINES] + sorted(key for key in curves if "/baseline/" in key)
-    series = [_series(key, curves[key], is_share) for key in shown]
+    series = [_series(key, curves[key], shares) for key in shown]
     values = [y for one in series for _, y in one.points]
     left_out = len(plain) - _MOST_LINES
     title = metric_name(family)
@@ -67,9 +67,9 @@ def _curves_of(family: str, curves: dict[str, list[Point]], last_step: int) -> L
         title[:1].upper() + title[1:],
         series,
         "step",
-        percent if is_share else "{:g}".format,
+        percent if shares else "{:g}".format,
         x_range=(0, last_step),
-        y_range=(0, max(values)) if is_share else (min(values), max(values)),
+        y_range=(0, max(values)) if shares else (min(values), max(values)),
         note=f"{left_out} more in metrics.csv" if left_out > 0 else "",
     )
 
@@ -79,9 +79,9 @@ def _order(key: str) -> tuple[bool, bool, str]:
     return (not key.startswith("val/"), key.endswith("gt_known_error"), key)
 
 
-def _series(key: str, points: list[Point], is_share: bool) -> Series:
+def _series(key: str, points: list[Point], shares: bool) -> Series:
     def written(value: float) -> str:
-        return f"{value:.2%}" if is_share else f"{value:.4g}"
+        return f"{value:.2%}" if shares else f"{value:.4g}"
 
     split, _, rest = key.partition("/")
     is_baseline = rest.startswith("baseline/")
@@ -194,7 +194,7 @@ def result_table(values: Results, split: str) -> ResultTable:
     rows = []
     for key in keys:
         numbers = [values[f"{split}/{key}"], *(values.get(f"{prefix}{name}/{key}") for name in baselines)]
-        lower = "error" in key or "loss" in key
+        lower = lower_is_better(key)
         known = [number for number in numbers if number is not None]
         best = min(known) if lower else max(known)
         cells = ["" if n is None else f"{n:.4f}" if "loss" in key else f"{n:.2%}" for n in numbers]
@@ -228,6 +228,16 @@ def _rank(key: str) -> tuple[int, str]:
 def last_values(curves: dict[str, list[Point]]) -> Results:
     """The last number logged under every key: what a run knew when it ended early."""
     return {key: points[-1].value for key, points in curves.items()}
+
+
+def lower_is_better(key: str) -> bool:
+    """Whether a result is an error or a loss."""
+    return "error" in key or "loss" in key
+
+
+def is_share(key: str) -> bool:
+    """Whether a result is a share of something, to be said in percent."""
+    return "error" in key or "accuracy" in key or "precision" in key
 
 
 def metric_name(key: str) -> str:

@@ -14,14 +14,14 @@ from cam_lightning.report.figures import last_values, learning_curves, overlaps,
 from cam_lightning.report.gallery import build_gallery
 from cam_lightning.report.run_record import RunRecord, read_predictions, read_run, read_threshold_curves
 
-# Everything that a run directory says is text to the page: the template escapes it.
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "template"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+"""Everything that a run directory says is text to a page: the templates escape it."""
 
 
 def write_report(run_dir: Path) -> Path:
@@ -36,7 +36,7 @@ def write_report(run_dir: Path) -> Path:
     # A run that ended before its test is shown by its last validation.
     split = "val" if "val" in splits and "test" not in splits else "test"
     predictions = read_predictions(run_dir, split)
-    page = _TEMPLATES.get_template("report.html.j2").render(
+    page = TEMPLATES.get_template("report.html.j2").render(
         title=_title(record),
         record=record,
         state=record.status.get("state", "unknown"),

@@ -1,0 +1,67 @@
+"""`python -m cam_lightning.report FOLDER…`: one table over runs, and their page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+FORMATS = ("text", "markdown", "csv")
+
+
+def write_reports(folders: list[Path], output: Path | None, by: str | None, keys: list[str] | None) -> dict[str, str]:
+    """The table of the runs in `folders` in every format of `FORMATS`.
+
+    Where `output` is a folder, it also gets `report.html`, `results.md` and `results.csv`. Raises ValueError
+    where there are no runs, or no such result.
+    """
+    from cam_lightning.report.sweep_html import write_sweep_report
+    from cam_lightning.report.sweep_table import find_runs, sweep_table
+    from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
+
+    table = sweep_table(find_runs(folders), by, keys)
+    # A file or a pipe has no width that a table must fit.
+    texts = {
+        "text": as_text(table, None if sys.stdout.isatty() else 240),
+        "markdown": as_markdown(table),
+        "csv": as_csv(table),
+    }
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_sweep_report(table, output / "report.html", ", ".join(folder.name for folder in folders))
+        (output / "results.md").write_text(texts["markdown"], encoding="utf-8")
+        (output / "results.csv").write_text(texts["csv"], encoding="utf-8")
+    return texts
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code, which is 2 where nothing can be shown."""
+    parser = argparse.ArgumentParser(prog="python -m cam_lightning.report", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep, any folder of runs, or a run")
+    parser.add_argument("--by", metavar="KEY", help="the result that orders the table, such as test/gt_known_error")
+    parser.add_argument("--keys", nargs="+", metavar="KEY", help="the results shown; by default the paper's errors")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how the table is printed")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="gets report.html, results.md and results.csv; by default the one FOLDER given, unless it is a run",
+    )
+    given = parser.parse_args(arguments)
+    folders = [folder.absolute() for folder in given.folders]
+    output = given.output
+    if output is None and len(folders) == 1 and not (folders[0] / "status.json").exists():
+        output = folders[0]
+    try:
+        texts = write_reports(folders, output, given.by, given.keys)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(texts[given.format], end="")
+    if output is not None:
+        print(output / "report.html", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

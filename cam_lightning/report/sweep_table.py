@@ -1,0 +1,204 @@
+"""Several runs as one table: a row per configuration, its mean and deviation over seeds, the best first."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from cam_lightning.report.figures import is_share, last_values, lower_is_better
+from cam_lightning.report.run_record import RunRecord, read_run
+
+MAIN_KEYS = (
+    "test/localization_error/top1",
+    "test/localization_error/top5",
+    "test/gt_known_error",
+    "test/classification_error/top1",
+    "test/classification_error/top5",
+)
+_NOT_PARAMETERS = ("run_dir", "sweep", "on_error", "resume", "paths", "logger")
+"""What says where a run lies or who watches it, not what it computes."""
+_ABSENT = "–"
+
+
+class Measure(NamedTuple):
+    """One result over the seeds of a configuration."""
+
+    mean: float
+    deviation: float | None
+    """Sample standard deviation; None for one run."""
+
+
+class Row(NamedTuple):
+    """One configuration."""
+
+    parameters: list[str]
+    measures: dict[str, Measure]
+    finished: list[RunRecord]
+    unfinished: list[RunRecord]
+
+
+class Unfinished(NamedTuple):
+    """A run without results."""
+
+    name: str
+    state: str
+    reason: str
+    """The last line of its traceback; empty where there is none."""
+
+
+class SweepTable(NamedTuple):
+    """What the formats show."""
+
+    parameters: list[str]
+    """Names of the parameters that differ between the runs."""
+    keys: list[str]
+    by: str
+    rows: list[Row]
+    unfinished: list[Unfinished]
+    notes: list[str]
+
+
+def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
+    """The run directories among `folders` and directly below them; ValueError for a folder that has none."""
+    found: list[Path] = []
+    for folder in folders:
+        runs = [folder] if _is_run(folder) else sorted(path for path in folder.glob("*/") if _is_run(path))
+        if not runs:
+            raise ValueError(f"{folder} is neither a run's directory nor a folder of such (none has a status.json)")
+        found += [run for run in runs if run not in found]
+    return [read_run(path) for path in found]
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "status.json").is_file()
+
+
+def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str] | None = None) -> SweepTable:
+    """Groups runs that differ in nothing but their seed, and orders the groups by the mean of `by`.
+
+    `keys` are the results shown: the paper's errors where nothing is asked for. A key that results do not
+    have is looked up in `metrics.csv`, last value (`val/…`). Raises ValueError for a key that no run has.
+    """
+    finished = [record for record in records if record.status.get("state") == "finished"]
+    values = {record.path: last_values(record.curves) | record.results for record in finished}
+    known = {key for of_run in values.values() for key in of_run if _is_result(key, of_run[key])}
+    for key in filter(None, [by, *(keys or [])]):
+        if finished and key not in known:
+            raise ValueError(f"no run has the result {key}; there is: {', '.join(sorted(known))}")
+    shown = list(keys or [key for key in MAIN_KEYS if key in known] or sorted(known)[:4])
+    by = by or (shown[0] if shown else MAIN_KEYS[0])
+    if by in known and by not in shown:
+        shown.insert(0, by)
+    names, groups = _groups(records)
+    rows = [_row(list(parameters), group, values, shown) for parameters, group in groups.items()]
+    rows.sort(key=lambda row: _rank(row, by))
+    repeated = [note for row in rows for note in _repeated_seeds(row, names)]
+    return SweepTable(names, shown, by, rows, [_unfinished(r) for r in records if r not in finished], repeated)
+
+
+def _is_result(key: str, value: Any) -> bool:
+    return isinstance(value, int | float) and not key.startswith("protocol/")
+
+
+def _rank(row: Row, by: str) -> tuple[bool, float]:
+    measure = row.measures.get(by)
+    if measure is None or not math.isfinite(measure.mean):
+        return (True, 0.0)
+    return (False, measure.mean if lower_is_better(by) else -measure.mean)
+
+
+def _row(parameters: list[str], group: list[RunRecord], values: dict[Path, dict[str, Any]], keys: list[str]) -> Row:
+    finished = [record for record in group if record.path in values]
+    measures = {}
+    for key in keys:
+        numbers = [values[record.path][key] for record in finished if key in values[record.path]]
+        if numbers:
+            measures[key] = Measure(mean(numbers), stdev(numbers) if len(numbers) > 1 else None)
+    return Row(parameters, measures, finished, [record for record in group if record not in finished])
+
+
+def _repeated_seeds(row: Row, names: list[str]) -> list[str]:
+    """A seed that was run twice tells nothing about other seeds, but makes the deviation smaller."""
+    counts = Counter(record.config.get("seed") for record in row.finished)
+    where = ", ".join(f"{name} {value}" for name, value in zip(names, row.parameters, strict=True))
+    return [
+        f"seed {seed} was run {count} times{f' with {where}' if where else ''}: the deviation is not over seeds alone"
+        for seed, count in counts.items()
+        if count > 1
+    ]
+
+
+def _unfinished(record: RunRecord) -> Unfinished:
+    traceback = str(record.status.get("traceback") or record.status.get("error", "")).strip()
+    return Unfinished(
+        record.path.name, str(record.status.get("state", "unknown")), traceback.rpartition("\n")[2].strip()
+    )
+
+
+def _groups(records: list[RunRecord]) -> tuple[list[str], dict[tuple[str, ...], list[RunRecord]]]:
+    """The parameters that differ, and the runs by their values; runs that never began have no parameters."""
+    parameters = {record.path: hyperparameters(record) for record in records if record.config}
+    differing = differing_keys(list(parameters.values()))
+    groups: dict[tuple[str, ...], list[RunRecord]] = {}
+    for record in records:
+        if record.path in parameters:
+            of_run = parameters[record.path]
+            groups.setdefault(tuple(_shown(of_run.get(key, _ABSENT)) for key in differing), []).append(record)
+    return [key.removesuffix("._target_") for key in differing], groups
+
+
+def hyperparameters(record: RunRecord) -> dict[str, Any]:
+    """What a run's numbers depend on, as dotted keys, without the seed and without what follows from it."""
+    config = record.config
+    seed, run_dir = config.get("seed"), str(config.get("run_dir", record.path))
+    return {
+        key: value
+        for key, value in _flat(config)
+        if key.split(".")[0] not in _NOT_PARAMETERS
+        and not (key.split(".")[-1] == "seed" and value == seed)
+        and not (isinstance(value, str) and run_dir in value)
+    }
+
+
+def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
+def differing_keys(parameters: list[dict[str, Any]]) -> list[str]:
+    """The keys whose values are not the same everywhere.
+
+    Where two runs have different parts (another `_target_`), the options that only one of the two parts has
+    follow from that, and are left out.
+    """
+    keys = list(dict.fromkeys(key for of_run in parameters for key in of_run))
+    differing = [key for key in keys if len({repr(of_run.get(key, _ABSENT)) for of_run in parameters}) > 1]
+    other_parts = tuple(key.removesuffix("_target_") for key in differing if key.endswith("._target_"))
+    return [
+        key
+        for key in differing
+        if not (other_parts and key.startswith(other_parts)) or all(key in of_run for of_run in parameters)
+    ]
+
+
+def _shown(value: Any) -> str:
+    """A target by its own name, a number as short as it can be."""
+    if isinstance(value, str) and value.startswith("cam_lightning."):
+        return value.rpartition(".")[2]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def written(key: str, measure: Measure | None) -> str:
+    """`28.40 ± 0.31 %`; a loss with four digits."""
+    if measure is None:
+        return _ABSENT
+    scale, digits, unit = (100, 2, " %") if is_share(key) else (1, 4, "")
+    deviation = "" if measure.deviation is None else f" ± {measure.deviation * scale:.{digits}f}"
+    return f"{measure.mean * scale:.{digits}f}{deviation}{unit}"

@@ -1,0 +1,249 @@
+"""Several runs as one table, made of run directories small enough to know every number in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from cam_lightning.report.__main__ import main, write_reports
+from cam_lightning.report.sweep_html import side_by_side
+from cam_lightning.report.sweep_table import SweepTable, find_runs, sweep_table
+from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
+
+TOP1 = "test/localization_error/top1"
+GAP = {"_target_": "cam_lightning.backbone.googlenet_gap.googlenet_gap", "width": 1.0, "stride": 16}
+VGG = {"_target_": "cam_lightning.backbone.vgg16_gap.vgg16_gap", "width": 1.0}
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Makes `<tmp>/sweep/<name>`; `error` is its localization error, None for a run without results."""
+
+    def make(
+        name: str,
+        error: float | None = 0.5,
+        seed: int = 0,
+        backbone: dict[str, Any] = GAP,
+        state: str = "finished",
+        traceback: str = "",
+        pictures: tuple[str, ...] = (),
+        **parameters: Any,
+    ) -> Path:
+        run_dir = tmp_path / "sweep" / name
+        run_dir.mkdir(parents=True)
+        config = {
+            "seed": seed,
+            "run_dir": str(run_dir),
+            "sweep": "sweep",
+            "dataset": {"seed": seed, "scene_seed": 0},
+            "backbone": backbone,
+            "callback": {"checkpoint": {"dirpath": f"{run_dir}/checkpoints"}},
+            **parameters,
+        }
+        if state != "queued":
+            (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
+        status = {"state": state, **({"traceback": traceback, "error": "not shown"} if traceback else {})}
+        (run_dir / "status.json").write_text(json.dumps(status))
+        if error is not None:
+            results = {TOP1: error, "test/loss": 10 * error, "test/accuracy": 1 - error, "protocol/seed": seed}
+            (run_dir / "results.json").write_text(json.dumps(results))
+        for picture in pictures:
+            (run_dir / "overlays" / "test").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.zeros((110, 132, 3), np.uint8)).save(run_dir / "overlays" / "test" / picture)
+        return run_dir
+
+    return make
+
+
+def table_of(tmp_path: Path, **options: Any) -> SweepTable:
+    return sweep_table(find_runs([tmp_path / "sweep"]), **options)
+
+
+def test_a_row_is_the_mean_and_sample_deviation_over_seeds(make: Make, tmp_path: Path) -> None:
+    for seed, error in enumerate((0.30, 0.34, 0.38)):
+        make(f"g{seed}", error, seed)
+    make("v0", 0.25, 0, VGG)
+    table = table_of(tmp_path)
+    assert table.parameters == ["backbone"]
+    assert [row.parameters for row in table.rows] == [["vgg16_gap"], ["googlenet_gap"]]
+    alone, three = (row.measures[TOP1] for row in table.rows)
+    assert alone == (0.25, None)
+    # Three numbers 0.04 apart: deviations -0.04, 0, 0.04, so √(2 · 0.04² / (3 - 1)) = 0.04.
+    assert three.mean == pytest.approx(0.34)
+    assert three.deviation == pytest.approx(0.04)
+    assert np.std([0.30, 0.34, 0.38], ddof=1) == pytest.approx(0.04)
+    assert table.notes == []
+
+
+def test_only_parameters_that_differ_are_columns_and_no_consequences_of_the_seed(make: Make, tmp_path: Path) -> None:
+    for number, rate in enumerate((0.01, 0.1)):
+        for seed in (1, 2):
+            make(f"{number}{seed}", rate, seed, method={"learning_rate": rate}, paths={"runs": f"/{number}"})
+    table = table_of(tmp_path)
+    assert table.parameters == ["method.learning_rate"]
+    assert [row.parameters for row in table.rows] == [["0.01"], ["0.1"]]
+
+
+def test_a_seed_of_its_own_is_a_parameter(make: Make, tmp_path: Path) -> None:
+    """`dataset.seed=7` beside `seed=1`: other images are held out, which is not the run's own chance."""
+    make("a", seed=1)
+    make("b", seed=1, dataset={"seed": 7, "scene_seed": 0})
+    assert table_of(tmp_path).parameters == ["dataset.seed"]
+
+
+def test_options_that_only_one_of_two_parts_has_are_no_columns(make: Make, tmp_path: Path) -> None:
+    make("a")
+    make("b", backbone=VGG)
+    make("c", backbone={**VGG, "width": 0.5})
+    assert table_of(tmp_path).parameters == ["backbone", "backbone.width"]
+
+
+def test_variants_of_one_part_are_told_apart(make: Make, tmp_path: Path) -> None:
+    make("a", backbone={**GAP, "pool": "max"})
+    make("b")
+    table = table_of(tmp_path)
+    assert table.parameters == ["backbone.pool"]
+    assert sorted(row.parameters[0] for row in table.rows) == ["max", "–"]
+
+
+@pytest.mark.parametrize(
+    ("by", "order"), [(None, ["a", "b", "c"]), ("test/loss", ["a", "b", "c"]), ("test/accuracy", ["a", "b", "c"])]
+)
+def test_the_best_come_first_whichever_way_is_better(make: Make, tmp_path: Path, by: str | None, order: list) -> None:
+    for name, error in (("c", 0.9), ("a", 0.1), ("b", 0.5)):
+        make(name, error, tag=name)
+    make("d", math.nan, tag="d")
+    make("e", None, state="failed", tag="e")
+    table = table_of(tmp_path, by=by)
+    assert [row.parameters[0] for row in table.rows] == [*order, "d", "e"]
+
+
+def test_unfinished_runs_are_marked_with_the_last_line_of_their_traceback(make: Make, tmp_path: Path) -> None:
+    make("a", seed=1)
+    make("b", None, seed=2, state="failed", traceback="Traceback:\n  line\nValueError: the | reason\n")
+    make("c", None, state="queued")
+    make("d", 0.0, seed=3, state="running")
+    table = table_of(tmp_path)
+    (row,) = table.rows
+    assert row.measures[TOP1] == (0.5, None), "what has not finished is not in the mean"
+    assert table.unfinished == [
+        ("b", "failed", "ValueError: the | reason"),
+        ("c", "queued", ""),
+        ("d", "running", ""),
+    ]
+    for text in (as_text(table, 200), as_markdown(table)):
+        assert "failed: b: ValueError: the | reason" in text
+        assert "queued: c" in text
+        assert "1 of 3" in text
+
+
+def test_a_seed_run_twice_is_said(make: Make, tmp_path: Path) -> None:
+    make("a", 0.4, seed=1)
+    make("b", 0.4, seed=1)
+    assert table_of(tmp_path).notes == ["seed 1 was run 2 times: the deviation is not over seeds alone"]
+
+
+def test_what_was_logged_in_training_can_be_shown(make: Make, tmp_path: Path) -> None:
+    run_dir = make("a")
+    (run_dir / "metrics.csv").write_text("time,step,epoch,key,value\nx,1,0,val/loss,3.0\nx,2,1,val/loss,2.0\n")
+    table = table_of(tmp_path, by="val/loss")
+    assert table.keys == ["val/loss", TOP1]
+    assert table.rows[0].measures["val/loss"].mean == 2.0
+
+
+def test_an_unknown_result_gets_the_known_ones(make: Make, tmp_path: Path) -> None:
+    make("a")
+    with pytest.raises(ValueError, match=r"no run has the result test/x; there is: test/accuracy, test/local"):
+        table_of(tmp_path, by="test/x")
+
+
+def test_runs_are_found_once_in_sweeps_and_by_themselves(make: Make, tmp_path: Path) -> None:
+    one = make("a")
+    make("b")
+    (tmp_path / "sweep" / "earlier" / "a.1").mkdir(parents=True)
+    (tmp_path / "sweep" / "earlier" / "a.1" / "status.json").write_text("{}")
+    found = find_runs([one, tmp_path / "sweep"])
+    assert [record.path.name for record in found] == ["a", "b"]
+    with pytest.raises(ValueError, match="neither a run's directory nor a folder of such"):
+        find_runs([tmp_path / "nowhere"])
+
+
+def test_the_formats_say_the_same(make: Make, tmp_path: Path) -> None:
+    for seed, error in enumerate((0.30, 0.34)):
+        make(f"g{seed}", error, seed, tag="[x|y]")
+    make("v", 0.25, tag="other")
+    table = table_of(tmp_path, keys=[TOP1, "test/loss"])
+    text, markdown = as_text(table, 200), as_markdown(table)
+    for part in ("25.00 %", "32.00 ± 2.83 %", "3.2000 ± 0.2828", "test localization error, top-1 ↓"):
+        assert part in text
+        assert part in markdown
+    assert "[x|y]" in text
+    assert r"| [x\|y] | 2 | 32.00 ± 2.83 %" in markdown
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
+    assert [row["tag"] for row in rows] == ["other", "[x|y]"]
+    assert float(rows[1][f"{TOP1} mean"]) == pytest.approx(0.32)
+    assert float(rows[1][f"{TOP1} deviation"]) == pytest.approx(0.04 / math.sqrt(2))
+    assert rows[0][f"{TOP1} deviation"] == ""
+    assert [row["finished"] for row in rows] == ["1", "2"]
+
+
+def test_galleries_stand_side_by_side_by_image_of_one_seed(make: Make, tmp_path: Path) -> None:
+    """A seed chooses the sample of images, so runs of one seed are compared."""
+    make("a1", 0.1, 1, tag="a", pictures=("000001_x.png",))
+    make("a2", 0.1, 2, tag="a", pictures=("000003_z.png",))
+    make("b2", 0.2, 2, tag="b", pictures=("000003_z.png", "000000_w.png"))
+    gallery = side_by_side(table_of(tmp_path))
+    assert gallery.columns == ["a", "b"]
+    assert [(name, [cell is not None for cell in row]) for name, row in gallery.rows] == [
+        ("000003_z", [True, True]),
+        ("000000_w", [False, True]),
+    ]
+    assert gallery.note == "Runs of seed 2."
+
+
+def test_a_folder_gets_its_page_and_tables(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make("a", 0.1, 1, tag="<b>bold</b>", pictures=("000001_x.png",))
+    make("b", None, 2, tag="<b>bold</b>", state="failed", traceback="ValueError: <script>")
+    assert main([str(tmp_path / "sweep"), "--format", "csv"]) == 0
+    written = capsys.readouterr()
+    assert written.out == (tmp_path / "sweep" / "results.csv").read_text()
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "data:image/webp;base64," in page
+    assert "ValueError: &lt;script&gt;" in page
+    assert "<script" not in page
+    assert 'href="a/report.html"' in page
+    assert "| runs |" in (tmp_path / "sweep" / "results.md").read_text()
+
+
+def test_a_run_s_own_page_is_not_overwritten(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = make("a")
+    assert main([str(run_dir)]) == 0
+    assert "50.00 %" in capsys.readouterr().out
+    assert not (run_dir / "report.html").exists()
+
+
+def test_bad_input_is_one_line(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make("a")
+    assert main([str(tmp_path / "sweep"), "--by", "test/x"]) == 2
+    assert main([str(tmp_path / "nowhere")]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["error:", "error:"]
+
+
+def test_a_sweep_of_which_nothing_finished_has_a_table_too(make: Make, tmp_path: Path) -> None:
+    make("a", None, state="failed", traceback="ValueError: x")
+    make("b", None, state="queued")
+    texts = write_reports([tmp_path / "sweep"], tmp_path / "sweep", None, None)
+    assert "failed: a: ValueError: x" in texts["text"]
