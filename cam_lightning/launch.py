@@ -9,7 +9,6 @@ import difflib
 import importlib
 import logging
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -20,14 +19,18 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cam_lightning.callback.interruption import Interrupted, interruption
 from cam_lightning.environment import record_environment
+from cam_lightning.job import run_apart
 from cam_lightning.logs import start_logging
+from cam_lightning.override import assign
 from cam_lightning.resume import stored_config
 from cam_lightning.run import RunDirectory
+from cam_lightning.sweep import register_sweepers
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +54,19 @@ def entry_point(name: str) -> Callable[[], None]:
     def task(config: DictConfig) -> None:
         nonlocal was_composed
         was_composed = True
-        run_job(name, config)
+        if "sweep" in config and HydraConfig.get().mode == RunMode.MULTIRUN:
+            run_apart(name, config)
+        else:
+            run_job(name, config)
 
     def main() -> None:
         sys.argv[1:] = readable(sys.argv[1:])
+        register_sweepers()
         try:
             task()
         except SystemExit as stop:
-            if stop.code and not was_composed:
-                print(suggestion(name, sys.argv[1:]), file=sys.stderr)
+            if stop.code and not was_composed and (hint := suggestion(name, sys.argv[1:])):
+                print(hint, file=sys.stderr)
             raise
 
     return main
@@ -86,11 +93,7 @@ def _quoted(argument: str) -> str:
         is_readable = not (override.is_sweep_override() and Path(value).expanduser().exists())
     except HydraException:
         is_readable = not equals
-    if is_readable:
-        return argument
-    # Within quotes, backslashes count only before a quote.
-    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
-    return f"{key}='{escaped}'"
+    return argument if is_readable else assign(key, value)
 
 
 def run_job(name: str, config: DictConfig) -> None:
@@ -228,7 +231,8 @@ def suggestion(name: str, arguments: list[str]) -> str:
     lines = []
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose(name, overrides=chosen)
+            # Of a sweep's choices, the first.
+            config = hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
     except HydraException:
         # A choice that does not exist: Hydra has listed the others.
         return ""
