@@ -25,6 +25,7 @@ class WandbLogger(Logger):
         run_dir: str,
         project: str = "cam_lightning",
         entity: str | None = None,
+        group: str | None = None,
         mode: str = "offline",
         num_overlays: int = 12,
         seed: int = 0,
@@ -36,7 +37,7 @@ class WandbLogger(Logger):
         self.sink = WandbOverlays(run_dir, num_overlays, seed, colour_map, iou_threshold)
         # Lightning's own mark of the first process, set before any process group exists.
         is_first = getattr(rank_zero_only, "rank", 0) == 0
-        self.run: Any = start_run(Path(run_dir), project, entity, mode) if is_first else None
+        self.run: Any = start_run(Path(run_dir), project, entity, mode, group) if is_first else None
 
     @property
     def name(self) -> str:

@@ -13,8 +13,8 @@ import yaml
 log = logging.getLogger(__name__)
 
 
-def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any:
-    """Opens the job's one run and returns it; the configuration is read from `run_dir`.
+def start_run(run_dir: Path, project: str, entity: str | None, mode: str, group: str | None = None) -> Any:
+    """Opens the job's one run, in a group such as its sweep, and returns it; the configuration is read from `run_dir`.
 
     A job that goes on has the id that it had: its run continues online, and `wandb sync --append` puts the
     pieces of an offline run together.
@@ -44,6 +44,7 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str) -> Any
             name=run_dir.name,
             id=_earlier_id(run_dir),
             resume="allow" if mode == "online" else None,
+            group=group,
             config=yaml.safe_load(config_file.read_text(encoding="utf-8")) if config_file.exists() else None,
             reinit="finish_previous",
             # The terminal belongs to the progress bar, and log.txt holds what was said.

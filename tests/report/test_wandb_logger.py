@@ -308,15 +308,16 @@ def test_an_image_without_a_known_box_has_no_verdict(tmp_path: Path) -> None:
 def test_a_second_job_has_a_run_of_its_own(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        start_run(tmp_path / name, "p", None, "offline")
+        start_run(tmp_path / name, "p", None, "offline", "a sweep")
         finish_run(tmp_path / name, 0)
-    ids = {
-        record.run.run_id
+    runs = [
+        record.run
         for name in ("first", "second")
         for record in records(tmp_path / name)
         if record.WhichOneof("record_type") == "run"
-    }
-    assert len(ids) == 2
+    ]
+    assert len({run.run_id for run in runs}) == 2
+    assert {run.run_group for run in runs} == {"a sweep"}
 
 
 def test_a_job_that_goes_on_has_the_run_that_it_had(tmp_path: Path) -> None:
