@@ -11,7 +11,7 @@ import numpy as np
 from cam_lightning.dataset.datamodule import LocalizationDataModule
 from cam_lightning.dataset.image_file import decode
 from cam_lightning.dataset.mask_file import read_grey
-from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
+from cam_lightning.dataset.split import Annotation, ImageSplit, RawImage, Splits
 from cam_lightning.dataset.storage import Storage
 from cam_lightning.dataset.wsol_metadata import WsolMetadata, read_metadata
 
@@ -67,14 +67,21 @@ class MaskedSplit(ImageSplit):
         self.ids = index.ids
         self.label_N = index.label_N
 
-    def read(self, index: int) -> RawImage:
+    def encoded(self, index: int) -> tuple[str, bytes]:
         path = self.ids[index]
-        image_HW3 = decode(self.storage.read(path), self.storage.describe(path))
+        return self.storage.describe(path), self.storage.read(path)
+
+    def annotation(self, index: int) -> Annotation:
+        return Annotation(np.zeros((0, 4), np.float32))
+
+    def read(self, index: int) -> RawImage:
+        name, data = self.encoded(index)
+        image_HW3 = decode(data, name)
         first, end = self.index.first_row_N1[index : index + 2].tolist()
         instances = [self._mask(self.index.masks_M[row]) for row in range(first, end)]
         ignored = self.index.ignored_N[index] if len(self.index.ignored_N) else ""
         regions = [self._mask(ignored)] if ignored else []
-        boxes_N4 = np.zeros((0, 4), np.float32)
+        boxes_N4 = self.annotation(index).boxes_N4
         if not instances:
             return RawImage(image_HW3, boxes_N4)
         # All masks of an image have one size, which is not the image's; were they not, the largest keeps its pixels.

@@ -79,6 +79,11 @@ def test_splits_labels_and_masks(roots: tuple[Path, Path]) -> None:
         for label in (0, 1):
             image_HW3, boxes_N4, mask_HW = split.read(label)
             assert (image_HW3.shape, boxes_N4.shape) == ((50, 77, 3), (0, 4))
+            assert split.encoded(label) == (
+                str(roots[0] / split.ids[label]),
+                (roots[0] / split.ids[label]).read_bytes(),
+            )
+            assert (split.annotation(label).boxes_N4.shape, split.annotation(label).size) == ((0, 4), None)
             assert mask_HW is not None
             assert (mask_HW == expected(label == 0)).all()
 
