@@ -14,16 +14,14 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 class WholeCheckpoints(TorchCheckpointIO):
     """What a Trainer saves with.
 
-    `storage_options`: `keep_as`, the name that the file which is replaced is kept under; `note`, plain values
-    that go into the checkpoint beside Lightning's. Raises OSError, with the file that is still good, where the
-    disk is full.
+    `storage_options` may say `keep_as`, the name that the file which is replaced is kept under. Raises OSError,
+    with the file that is still good, where the disk is full.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        options = storage_options or {}
         target = Path(path)
         content = io.BytesIO()
-        torch.save(checkpoint | options.get("note", {}), content)
+        torch.save(checkpoint, content)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f"{target.name}.part")
         try:
@@ -40,6 +38,6 @@ class WholeCheckpoints(TorchCheckpointIO):
                 f"the checkpoint could not be written ({error.strerror}); {kept}. Make room, and go on with resume=RUN",
                 str(target),
             ) from error
-        if "keep_as" in options and target.exists():
-            os.replace(target, target.with_name(options["keep_as"]))
+        if storage_options is not None and target.exists():
+            os.replace(target, target.with_name(storage_options["keep_as"]))
         os.replace(temporary, target)

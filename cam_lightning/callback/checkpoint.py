@@ -40,7 +40,8 @@ class Checkpoints(Checkpoint):
     not share, a signal ends them at once.
 
     `monitor` names any key that validation logs (ValueError after the first validation where there is none),
-    `mode` is `min` or `max`; `best.ckpt` holds weights alone. `every_minutes=None` leaves the ends of epochs.
+    `mode` is `min` or `max`; `best.ckpt` is for testing, without the optimizer's state. `every_minutes=None`
+    leaves the ends of epochs.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Checkpoints(Checkpoint):
         self.every_seconds = math.inf if every_minutes is None else every_minutes * 60
         self.best_value: float | None = None
         self._saved_at = 0.0
+        self._is_best = False
+        """Whether it is `best.ckpt` that is being written, which nothing goes on from."""
         self._position: dict[str, Any] = {}
         """Where training stands: what the checkpoint that is being written, or was just read, says."""
 
@@ -119,8 +122,9 @@ class Checkpoints(Checkpoint):
         value = float(trainer.callback_metrics[self.monitor])
         if math.isfinite(value) and (self.best_value is None or self.sign * value < self.sign * self.best_value):
             self.best_value = value
-            note = {"best_value": value, "monitor": self.monitor}
-            trainer.save_checkpoint(self.folder / BEST, weights_only=True, storage_options={"note": note})
+            self._is_best = True
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+            self._is_best = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer, batch=0)
@@ -134,11 +138,16 @@ class Checkpoints(Checkpoint):
     # --- what
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._is_best:
+            # Other callbacks' states stay: thresholds that were chosen in this validation belong to these weights.
+            del checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+            checkpoint |= {"best_value": self.best_value, "monitor": self.monitor}
+            return
         checkpoint["position"] = self._position
         _mark_position(checkpoint["loops"]["fit_loop"], self._position["batch"], self._position["is_before_validation"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._position = checkpoint["position"]
+        self._position = checkpoint.get("position", {})
 
     def _save_and_end_if_asked(self, trainer: Trainer, batch: int | float) -> None:
         is_due, is_asked = self._agreed(trainer)

@@ -209,11 +209,24 @@ def test_checkpoints_are_plain_and_the_one_before_stays(whole: tuple[Any, ...]) 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_best_is_by_any_number_of_validation(tmp_path: Path) -> None:
-    fit(tmp_path, monitor="val/loss")
+
+    class Noting(Callback):
+        """Has a state that belongs to a validation, as chosen thresholds do."""
+
+        validations = 0
+
+        def on_validation_epoch_end(self, *_: Any) -> None:
+            self.validations += 1
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"validations": self.validations}
+
+    fit(tmp_path, Noting(), monitor="val/loss")
     values = [float(value) for _, _, key, value in rows(tmp_path) if key == "val/loss"]
     best = torch.load(tmp_path / BEST, weights_only=True)
     assert best["best_value"] == min(values)
     assert "optimizer_states" not in best
+    assert list(best["callbacks"].values()) == [{"validations": values.index(min(values)) + 1}]
     with pytest.raises(ValueError, match=r"monitor=val/nothing is not logged by validation, which has val/class"):
         fit(tmp_path / "other", monitor="val/nothing")
 
