@@ -100,7 +100,8 @@ def _backbone(name: str, weights: str | None, options: dict[str, Any]) -> DictCo
     unknown = sorted(set(options) - set(config))
     if unknown:
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(map(str, config)))}")
-    return cast(DictConfig, OmegaConf.merge(config, {**options, "weights": str(weights)}))
+    chosen: dict[Any, Any] = {**options, "weights": str(weights)}
+    return cast(DictConfig, OmegaConf.merge(config, chosen))
 
 
 def network_for_photos(config: DictConfig) -> TrunkNetwork:

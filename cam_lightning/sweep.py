@@ -32,7 +32,7 @@ class JobSweeper(Sweeper):
     """What every sweeper of ours does: folders that follow from overrides, only what is not finished, the table."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context = hydra_context
+        self.hydra_context: HydraContext = hydra_context
         self.task_function = task_function
         self.config: DictConfig = config
         self.launcher: Launcher | None = None

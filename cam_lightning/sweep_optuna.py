@@ -79,7 +79,7 @@ class OptunaSweeper(JobSweeper):
         study = optuna.create_study(
             study_name="sweep",
             storage=JournalStorage(JournalFileBackend(str(self.folder / "study.journal"))),
-            direction=self.direction,
+            direction=self.direction,  # type: ignore[arg-type]
             load_if_exists=True,
         )
         # Results of other questions must not guide this one.

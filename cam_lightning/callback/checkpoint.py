@@ -97,7 +97,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Gradients that wait for a step are not in a checkpoint. And after a validation inside an epoch, or
         # before its first batch, Lightning could not tell on which side of the validation it was.
-        if batch_idx % trainer.accumulate_grad_batches == 0 and batch_idx % trainer.val_check_batch != 0:
+        if batch_idx % trainer.accumulate_grad_batches == 0 and batch_idx % (trainer.val_check_batch or math.inf) != 0:
             self._save_and_end_if_asked(trainer, batch_idx)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,7 +112,7 @@ class Checkpoints(Checkpoint):
         interruption.end()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:
+        if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking or _is_trial(trainer):
             return
         if self.monitor not in trainer.callback_metrics:
             keys = ", ".join(sorted(key for key in trainer.callback_metrics if key.startswith("val/")))
@@ -157,7 +157,7 @@ class Checkpoints(Checkpoint):
             interruption.end()
 
     def _save(self, trainer: Trainer, batch: int | float) -> None:
-        if trainer.fast_dev_run:
+        if _is_trial(trainer):
             return
         self._position = {
             # The epoch that goes on, or the next, where one has ended; and how many of its batches are done.
@@ -187,6 +187,11 @@ class Checkpoints(Checkpoint):
         """Whether a validation begins that ends an epoch of training."""
         ends_epoch = trainer.fit_loop.batch_idx + 1 == trainer.num_training_batches
         return trainer.state.fn == "fit" and not trainer.sanity_checking and ends_epoch
+
+
+def _is_trial(trainer: Trainer) -> bool:
+    """Whether a few batches are only tried out: nothing is kept of them."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
 def _mark_position(loops: dict[str, Any], batch: int, is_before_validation: bool) -> None:

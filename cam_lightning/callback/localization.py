@@ -148,7 +148,7 @@ class LocalizationCallback(Callback):
         if trainer.sanity_checking or len(batch.index_B) == 0:
             return
         maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
-        truth = GroundTruth(*(None if tensor is None else tensor.cpu() for tensor in batch.truth))
+        truth = _on_the_cpu(batch.truth)
         input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
         # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
         while len(self._running) > 1:
@@ -200,7 +200,7 @@ class LocalizationCallback(Callback):
         return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdCurve)]
 
     def _rule(self) -> dict[str, Any]:
-        box = getattr(self.box, "protocol", dict)()
+        box: dict[str, Any] = getattr(self.box, "protocol", dict)()
         return {"cam": type(self.cam).__name__, **{key: value for key, value in box.items() if key != "threshold"}}
 
     def _carried(self) -> dict[str, float]:
@@ -257,6 +257,16 @@ def localize(
         label_map_Bhw=map_BThw[:, -1],
         label_box_B4=label_proposals.boxes_BP4[:, 0],
         label_degenerate_B=label_proposals.degenerate_BP[:, 0],
+    )
+
+
+def _on_the_cpu(truth: GroundTruth) -> GroundTruth:
+    return GroundTruth(
+        label_B=truth.label_B.cpu(),
+        boxes_BN4=truth.boxes_BN4.cpu(),
+        num_boxes_B=truth.num_boxes_B.cpu(),
+        size_B2=truth.size_B2.cpu(),
+        mask_BHW=None if truth.mask_BHW is None else truth.mask_BHW.cpu(),
     )
 
 

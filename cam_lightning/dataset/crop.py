@@ -34,8 +34,8 @@ class CroppedSplit(ImageSplit):
             raise OSError(f"{self.ids[index]} is {width}×{height}: its crop {self.crop_N4[index].tolist()} is outside")
         if mask_HW is not None and mask_HW.shape != (height, width):
             raise OSError(f"{self.ids[index]} is {width}×{height}, but its mask {mask_HW.shape[1]}×{mask_HW.shape[0]}")
-        end = [x1 - x0, y1 - y0] * 2
-        moved_N4 = (boxes_N4 - np.float32([x0, y0, x0, y0])).clip(0, np.float32(end))
+        end_4 = np.array([x1 - x0, y1 - y0] * 2, np.float32)
+        moved_N4 = (boxes_N4 - np.array([x0, y0, x0, y0], np.float32)).clip(0, end_4)
         inside_N = (moved_N4[:, 2:] > moved_N4[:, :2]).all(axis=1)
         mask = None if mask_HW is None else np.ascontiguousarray(mask_HW[y0:y1, x0:x1])
         return RawImage(np.ascontiguousarray(image_HW3[y0:y1, x0:x1]), moved_N4[inside_N], mask)

@@ -40,4 +40,4 @@ class SceneSplit(ImageSplit):
 
     def read(self, index: int) -> RawImage:
         scene = draw_scene(self.stream, index)
-        return RawImage(scene.image_HW3, scene.boxes_N4, scene.masks_NHW.any(0).astype(np.uint8))
+        return RawImage(scene.image_HW3, scene.boxes_N4, np.asarray(scene.masks_NHW.any(0), np.uint8))

@@ -61,8 +61,8 @@ def read_metadata(folder: Path, proxy: bool = False, labels: bool = True) -> Wso
     known = _All(position, proxy)
     labels_N = np.full(len(position), -1, np.int64)
     if labels:
-        for place, image, (label,) in known.rows(labels_file, 1):
-            labels_N[image] = _integer(label, place)
+        for place, position_of_image, (label,) in known.rows(labels_file, 1):
+            labels_N[position_of_image] = _integer(label, place)
         _require_each(labels_N >= 0, position, labels_file)
     return WsolMetadata(
         PackedStrings.pack(position),

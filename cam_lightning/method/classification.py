@@ -253,7 +253,7 @@ class Classification(LightningModule):
         # Inside an epoch: counts so far, of all ranks together.
         checkpoint["train_error"] = {
             name: int(self.trainer.strategy.reduce(count.clone(), reduce_op="sum"))
-            for name, count in self.train_error.metric_state.items()
+            for name, count in self.train_error.counters().items()
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -33,6 +33,10 @@ class CounterMetric(Metric):
         """A counter of no axes, as a plain number."""
         return int(getattr(self, name))
 
+    def counters(self) -> dict[str, Tensor]:
+        """Every counter by its name, as this rank has it."""
+        return {name: getattr(self, name) for name in self.metric_state}
+
     def set_dtype(self, dst_type: Any) -> CounterMetric:
         """Counters stay integers, whatever precision the network is cast to."""
         return self
