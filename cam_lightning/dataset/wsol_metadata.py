@@ -54,10 +54,10 @@ def read_metadata(folder: Path, proxy: bool = False, labels: bool = True) -> Wso
             found = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) if folder.is_dir() else "no such folder"
             raise FileNotFoundError(f"{path} does not exist (found: {found}). Fetch {SOURCE}")
     position: dict[str, int] = {}
-    for place, image in _rows(ids_file):
-        if image in position:
-            raise ValueError(f"{place}: {image!r} is there twice")
-        position[image] = len(position)
+    for place, name in _rows(ids_file):
+        if name in position:
+            raise ValueError(f"{place}: {name!r} is there twice")
+        position[name] = len(position)
     known = _All(position, proxy)
     labels_N = np.full(len(position), -1, np.int64)
     if labels:
