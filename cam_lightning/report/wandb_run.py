@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,10 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str, group:
 
 
 def _earlier_id(run_dir: Path) -> str | None:
-    """The id of the run that this directory already holds: W&B's folders are called `…run-<date>_<time>-<id>`."""
-    folders = sorted(run_dir.glob("wandb/*run-*-*"))
-    return folders[-1].name.rpartition("-")[2] if folders else None
+    """The id of the run that this directory already holds: W&B's folders are called `…run-<date>_<time>-<id>…`."""
+    names = sorted(path.name for path in run_dir.glob("wandb/*run-*"))
+    ids = [found[1] for name in names if (found := re.search(r"run-\d+_\d+-([^-]+)", name))]
+    return ids[-1] if ids else None
 
 
 def finish_run(run_dir: Path, exit_code: int) -> None:

@@ -326,7 +326,7 @@ def test_a_job_that_goes_on_has_the_run_that_it_had(tmp_path: Path) -> None:
         finish_run(tmp_path, 0)
     folders = sorted(path.name for path in tmp_path.glob("wandb/offline-run-*"))
     assert len(folders) == 2, "what was written before stays"
-    assert len({name.rpartition("-")[2] for name in folders}) == 1
+    assert len({name.split("-")[3] for name in folders}) == 1, "offline-run-DATE_TIME-ID, and a count if in one second"
 
 
 def test_finishing_without_a_run_does_nothing(tmp_path: Path) -> None:
