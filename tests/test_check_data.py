@@ -110,7 +110,7 @@ def test_what_is_not_there_is_said_as_the_dataset_says_it(tmp_path: Path, job: A
     assert "Fetch tiny-imagenet-200.zip" in (job.folder / "check.txt").read_text()
 
 
-@pytest.mark.parametrize("entry", [train, evaluate])
+@pytest.mark.parametrize("entry", [pytest.param(train, marks=pytest.mark.slow), evaluate])
 def test_a_truncated_photo_stops_or_is_skipped(entry: Any, photos: Path, job: Any, tmp_path: Path) -> None:
     truncate(photos / "images/test/dog/b.jpg")
     truncate(photos / "images/train/cat/a.jpg")
