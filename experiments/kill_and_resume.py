@@ -229,7 +229,7 @@ def cases(folder: Path, kills: int, seed: int) -> dict[str, Callable[[Path], dic
     chance = random.Random(seed)
     found: dict[str, Callable[[Path], dict[str, str]]] = {}
     for number in range(1, kills + 1):
-        at, delay = chance.randrange(-1, STEPS), chance.uniform(0.0, 0.2)
+        at, delay = chance.randrange(STEPS), chance.uniform(0.0, 0.2)
         found[f"kill -9, {number}"] = lambda path, at=at, delay=delay: killed_at(reference, path, at, delay)  # type: ignore[misc]
     found |= {
         "kill -9 within a checkpoint's writing": lambda path: killed_while_writing(reference, path),
