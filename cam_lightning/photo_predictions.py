@@ -141,12 +141,13 @@ def _drawn(job: tuple[_Photo, LocalizedImage, Path, str | None]) -> dict[str, An
 
 
 def _picture(small_HW3: np.ndarray, found: LocalizedImage, colour_map: str) -> np.ndarray:
-    """The best class's map and box on the photo, its name and probability, and the next two classes."""
+    """The best class's map and box on the photo, its name and probability, and the next two classes of any chance."""
     small_size_12 = torch.tensor([small_HW3.shape[:2]])
     boxes_114 = rescale(found.boxes_P4[None, :1], torch.tensor([found.size]), small_size_12)
-    ranked = [f"{name}  {share:.0%}" for name, share in zip(found.names, found.probability_T.tolist(), strict=True)]
-    detail = "the map names no region" if found.degenerate_P[0] else ", ".join(ranked[1:3])
-    caption = Caption(ranked[0], detail)
+    shares = [f"{share:.0%}" for share in found.probability_T.tolist()]
+    others = [f"{name}  {share}" for name, share in zip(found.names[1:3], shares[1:3], strict=True) if share != "0%"]
+    detail = "the map names no region" if found.degenerate_P[0] else ", ".join(others)
+    caption = Caption(f"{found.names[0]}  {shares[0]}", detail)
     nothing_04 = np.zeros((0, 4), np.float32)
     return localization_picture(
         small_HW3, found.map_Thw[0].numpy(), boxes_114[0].numpy(), nothing_04, caption, colour_map
