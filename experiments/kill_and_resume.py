@@ -49,7 +49,7 @@ TINY = [
 ]
 STEPS = 33
 """11 batches of 4 in each of 3 epochs."""
-PATIENCE = 200.0
+PATIENCE = 400.0
 
 
 class Job:
@@ -71,6 +71,7 @@ class Job:
         start = time.monotonic()
         while not is_so():
             if self.process.poll() is not None or time.monotonic() - start > PATIENCE:
+                self.process.kill()
                 raise RuntimeError(f"waited in vain; see {self.output}")
             time.sleep(pause)
 
