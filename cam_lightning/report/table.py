@@ -58,6 +58,8 @@ def size_table(results: Results, split: str = "test") -> Table | None:
     groups = [key[len(start) :] for key in results if key.startswith(start) and not key.endswith("/num_images")]
     if not groups:
         return None
+    # Results are sorted by key, where 0_to_0.15 stands last.
+    groups.sort(key=lambda group: float(group.partition("_to_")[0]))
     table = Table(title="GT-known error by the object's share of the image", title_justify="left", title_style="bold")
     table.add_column("box")
     for group in groups:

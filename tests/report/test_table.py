@@ -72,7 +72,7 @@ def test_errors_by_size_are_a_table_of_their_own(capsys: pytest.CaptureFixture[s
         f"test/baseline/centre_box/{key}/0.15_to_1": 0.125,
     }
     sizes |= {key.replace("centre_box", "whole_image"): value for key, value in sizes.items() if "centre" in key}
-    print_results({**RESULTS, **sizes})
+    print_results({**RESULTS, **dict(sorted(sizes.items()))})
     out = capsys.readouterr().out
     assert "1,200 images" in out
     assert any(line.split("│")[1:4] == ["CAM", "75.00%", "25.00%"] for line in out.replace(" ", "").splitlines())
