@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +14,7 @@ from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.callback.overlays import Overlays
 from cam_lightning.cam.cam import ClassActivationMap
+from cam_lightning.functional.overlay import contact_sheet
 
 GAP, CAPTION_HEIGHT = 4, 46
 
@@ -41,8 +43,8 @@ def test_pngs_in_the_originals_proportions_and_a_sheet(data: Any, method: Any, t
         shapes.add((height > width) - (height < width))
     assert len(shapes) > 1, "wider and higher ones among them"
     sheet = Image.open(tmp_path / "overlays" / "test.png")
-    pixels = sum(picture.width * picture.height for picture in map(Image.open, pictures.values()))
-    assert pixels < sheet.width * sheet.height < 2 * pixels, "all of them, and not much else"
+    in_order = [np.asarray(Image.open(path)) for _, path in sorted(pictures.items())]
+    assert np.array_equal(np.asarray(sheet), contact_sheet(in_order))
 
 
 def test_the_sample_follows_from_the_seed_and_the_splits_length(data: Any, tmp_path: Path) -> None:
