@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _KNOWN_WARNINGS = (
     # We log values that are equal on every rank, computed from synced counters.
-    r".*recommended to use `self.log.*sync_dist=True`.*",
+    r".*recommended to use `self\.log\(.*sync_dist=True.*",
     # By design: the method normalises on the device, with its network's own values.
     r".*overridden `on_after_batch_transfer` in `LightningModule`.*",
     # By design: none where the network computes on the same cores.
