@@ -31,8 +31,10 @@ _OF_THE_SWEEP = ("sweep", "on_error")
 class JobSweeper(Sweeper):
     """What every sweeper of ours does: folders that follow from overrides, only what is not finished, the table."""
 
+    hydra_context: HydraContext
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context: HydraContext = hydra_context
+        self.hydra_context = hydra_context
         self.task_function = task_function
         self.config: DictConfig = config
         self.launcher: Launcher | None = None
@@ -141,7 +143,7 @@ def job_directory(folder: Path, overrides: Sequence[str], swept: Sequence[str]) 
     digest = hashlib.sha256("\n".join(sorted(given)).encode()).hexdigest()[:8]
     pairs = [one.partition("=")[::2] for one in given if key_of(one) in swept]
     readable = "_".join(f"{re.split('[./]', key)[-1]}-{value}" for key, value in pairs)
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", readable)[:120].strip("._")
+    readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", readable)[:120].strip("._")
     found = next(folder.glob(f"*_{digest}"), None)
     return found or folder / f"{readable or 'job'}_{digest}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
@@ -26,7 +26,13 @@ class OptunaSweeper(JobSweeper):
     """
 
     def __init__(
-        self, objective: str, direction: str, num_trials: int, jobs_at_once: int, sampler: str, seed: int
+        self,
+        objective: str,
+        direction: Literal["minimize", "maximize"],
+        num_trials: int,
+        jobs_at_once: int,
+        sampler: str,
+        seed: int,
     ) -> None:
         if direction not in ("minimize", "maximize"):
             raise ValueError(f"hydra.sweeper.direction is minimize or maximize; got {direction!r}")
@@ -79,7 +85,7 @@ class OptunaSweeper(JobSweeper):
         study = optuna.create_study(
             study_name="sweep",
             storage=JournalStorage(JournalFileBackend(str(self.folder / "study.journal"))),
-            direction=self.direction,  # type: ignore[arg-type]
+            direction=self.direction,
             load_if_exists=True,
         )
         # Results of other questions must not guide this one.

@@ -70,7 +70,7 @@ def test_two_jobs_at_once_of_which_one_fails(launcher: tuple[str, ...], tmp_path
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra `sweep` is not installed")
     done = sweep(tmp_path, *launcher, "method.learning_rate=0.01,1e30")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert states(tmp_path) == {"learning_rate-0.01": "finished", "learning_rate-1e30": "failed"}
+    assert states(tmp_path) == {"learning_rate-0.01": "finished", "learning_rate-1e+30": "failed"}
     assert "Lower method.learning_rate" in done.stdout
     again = sweep(tmp_path, *launcher, "method.learning_rate=0.01,1e30")
     assert again.returncode == 1
