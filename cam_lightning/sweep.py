@@ -142,7 +142,7 @@ def job_directory(folder: Path, overrides: Sequence[str], swept: Sequence[str]) 
     given = [one for one in overrides if key_of(one) not in _OF_THE_SWEEP]
     digest = hashlib.sha256("\n".join(sorted(given)).encode()).hexdigest()[:8]
     pairs = [one.partition("=")[::2] for one in given if key_of(one) in swept]
-    readable = "_".join(f"{re.split('[./]', key)[-1]}-{value}" for key, value in pairs)
+    readable = "_".join(f"{re.split('[./]', key.lstrip('+'))[-1]}-{value}" for key, value in pairs)
     readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", readable)[:120].strip("._")
     found = next(folder.glob(f"*_{digest}"), None)
     return found or folder / f"{readable or 'job'}_{digest}"
