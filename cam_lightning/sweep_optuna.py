@@ -103,7 +103,7 @@ class OptunaSweeper(JobSweeper):
         return study
 
     def _begun(self, study: Study) -> list[Trial]:
-        """Trials that were proposed and never ended, because the sweep was killed: they are run again."""
+        """Trials that were proposed and have no result, because they failed or the sweep was killed."""
         from optuna.trial import Trial, TrialState
 
         study.sampler = self._sampler(len(study.trials))
@@ -120,12 +120,12 @@ class OptunaSweeper(JobSweeper):
         return TPESampler(seed=seed, constant_liar=self.jobs_at_once > 1)
 
     def _tell(self, study: Study, trial: Trial, directory: Path) -> None:
+        """Ends a trial whose job is finished; any other is left for the next time that the sweep is run."""
         from optuna.trial import TrialState
 
-        if state_of(directory) == "queued":
-            # on_error=stop kept it from beginning: it is left for the next time.
+        if state_of(directory) != "finished":
             return
-        value = self._result(directory) if state_of(directory) == "finished" else None
+        value = self._result(directory)
         if value is None:
             study.tell(trial, state=TrialState.FAIL)
         else:

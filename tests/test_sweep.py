@@ -366,6 +366,10 @@ def test_a_failed_trial_does_not_end_the_study(sweep: Sweeps) -> None:
     assert len(sweep.started) == 3
     assert "best of 3 trials" in output
     assert "ValueError: the loss is nan" in output
+    failed = sweep.directories()[1]
+    sweep.work = quality
+    assert sweep(*STUDY, "hydra.sweeper.num_trials=3", "hydra.sweeper.sampler=random", "sweep=s")[0] == 0
+    assert sweep.directories() == [failed], "the same command tries it again"
 
 
 def test_a_study_that_a_failure_stopped_goes_on_with_the_next_trial(sweep: Sweeps) -> None:
@@ -382,7 +386,7 @@ def test_a_study_that_a_failure_stopped_goes_on_with_the_next_trial(sweep: Sweep
     assert len(sweep.started) == 2
     sweep.work = quality
     assert sweep(*arguments)[0] == 0
-    assert len(sweep.started) == 2, "the third trial was proposed, the fourth was not"
+    assert len(sweep.started) == 3, "the one that failed, the one that it kept from beginning, and the fourth"
 
 
 def test_results_of_another_question_do_not_guide_a_study(sweep: Sweeps) -> None:
