@@ -6,7 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cam_lightning.api import LocalizedImage, localize
 from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.callback.side_threads import side_threads
 from cam_lightning.dataset.image_file import read_photo
 from cam_lightning.functional.box import rescale
 from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, at_picture_size, localization_picture
@@ -157,7 +158,7 @@ def _picture(small_HW3: np.ndarray, found: LocalizedImage, colour_map: str) -> n
 def _ahead(function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
     """`map` in threads that run only a few items ahead of the reader, so that memory stays flat."""
     most = min(8, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(most) as pool:
+    with side_threads(most, "photos") as pool:
         running: deque[Future[_Out]] = deque()
         for item in items:
             running.append(pool.submit(function, item))

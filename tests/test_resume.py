@@ -190,3 +190,19 @@ def test_neither_of_two_processes_outlives_the_other(tmp_path: Path, number: sig
         assert (first.returncode, state) == (1, "failed")
         assert "error:" in err
     assert not Path(f"/proc/{second}").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_save_before_a_validation(tmp_path: Path) -> None:
+    """A signal within it ends them at once; what the epoch has taught is on the disk by then."""
+    run = begin(tmp_path, *TINY, "callback.checkpoint.every_minutes=null", "trainer.max_epochs=1", "trainer.devices=2",
+                f"run_dir={tmp_path}/run")  # fmt: skip
+    _, err = run.communicate(timeout=200)
+    assert run.returncode == 0, err
+    previous, last = (
+        torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True)["position"]
+        for name in ("previous.ckpt", "last.ckpt")
+    )
+    assert previous["is_before_validation"]
+    assert previous["step"] == last["step"] > 0
+    assert not last["is_before_validation"]

@@ -36,8 +36,8 @@ class Checkpoints(Checkpoint):
     `last.ckpt` is written between batches only, once everything about the batch before has been logged, or
     before a validation: there the state is the network's, the optimizer's and a position, `(epoch, batch)`.
     The one before it stays as `previous.ckpt`. A signal (`interruption`) asks for one more, and ends training.
-    With several processes, all of them agree on it at a batch; during an evaluation, whose batches they do
-    not share, a signal ends them at once.
+    Several processes agree on it at a batch. During an evaluation, whose batches they do not share, a signal
+    ends them at once; so one more is always written before the validation that ends an epoch.
 
     `monitor` names any key that validation logs (ValueError after the first validation where there is none),
     `mode` is `min` or `max`; `best.ckpt` is for testing, without the optimizer's state. `every_minutes=None`
@@ -102,7 +102,8 @@ class Checkpoints(Checkpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._is_before_validation(trainer):
-            self._save_and_end_if_asked(trainer, trainer.num_training_batches)
+            # Several processes cannot agree on a checkpoint once each is at batches of its own.
+            self._save_and_end_if_asked(trainer, trainer.num_training_batches, is_due=trainer.world_size > 1)
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         if not interruption.asked:
@@ -149,9 +150,9 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._position = checkpoint.get("position", {})
 
-    def _save_and_end_if_asked(self, trainer: Trainer, batch: int | float) -> None:
-        is_due, is_asked = self._agreed(trainer)
-        if is_due or is_asked:
+    def _save_and_end_if_asked(self, trainer: Trainer, batch: int | float, is_due: bool = False) -> None:
+        by_time, is_asked = self._agreed(trainer)
+        if is_due or by_time or is_asked:
             self._save(trainer, batch)
         if is_asked:
             interruption.end()

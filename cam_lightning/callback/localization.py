@@ -6,7 +6,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from cam_lightning.callback.side_threads import side_threads
 from cam_lightning.contracts import (
     ActivationMap,
     Batch,
@@ -87,7 +88,7 @@ class LocalizationCallback(Callback):
             name: [_fresh(metric) for metric in self.metrics.values() if not metric.needs_maps]
             for name in self.baselines
         }
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boxing")
+        self._worker = side_threads(1, "boxing")
         self._running: deque[Future[None]] = deque()
 
     # --- Lightning's hooks
