@@ -15,7 +15,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from cam_lightning.assembly import checkpoint_network, inherit_from_checkpoint, published_network, read_checkpoint
+from cam_lightning.assembly import (
+    checkpoint_file,
+    checkpoint_network,
+    inherit_from_checkpoint,
+    published_network,
+    read_checkpoint,
+)
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import activation_maps
@@ -140,16 +146,6 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def checkpoint_file(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the last one of a run's directory, else FileNotFoundError."""
-    if not path.is_dir():
-        return path
-    last = path / "checkpoints" / "last.ckpt"
-    if not last.is_file():
-        raise FileNotFoundError(f"{path} holds no checkpoints/last.ckpt: it is not a training run that got so far")
-    return last
-
-
 def localize(
     network: Network,
     images: Image | Iterable[Image],
@@ -182,7 +178,7 @@ def localize(
     )
     check = getattr(recipe.cam, "check", None)
     if check is not None:
-        check(network)
+        check(network, recipe.input_size)
     several = images.ndim == 4 if isinstance(images, np.ndarray) else not isinstance(images, str | os.PathLike)
     return _localized(network, iter(images if several else [images]), recipe, batch_size)  # type: ignore[arg-type, list-item]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
@@ -15,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.backbone.weights import weights_num_classes
-from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.callback.localization import LocalizationCallback, protocol
+from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import Network, Results
 from cam_lightning.dataset.datamodule import LocalizationDataModule
 from cam_lightning.dataset.imagenet import imagenet_classes
@@ -76,8 +78,8 @@ def _builder(config: DictConfig, network: Network) -> Any:
         if name != "localization":
             return instantiate(part, _convert_="all")
         cam = instantiate(config.cam, _convert_="all")
-        if not network.has_cam and config.cam._target_ == "cam_lightning.cam.cam.ClassActivationMap":
-            log.warning("%s has no class activation map: localization is not available", type(network).__name__)
+        if not network.has_cam and isinstance(cam, ClassActivationMap) and "cam" not in _chosen_groups():
+            log.warning("%s has no class activation map: localization is left out", type(network).__name__)
             return None
         metrics = {key: instantiate(metric, _convert_="all") for key, metric in config.metric.items()}
         return instantiate(
@@ -85,6 +87,12 @@ def _builder(config: DictConfig, network: Network) -> Any:
         )
 
     return build
+
+
+def _chosen_groups() -> set[str]:
+    """What the command line names itself: asked for by name, what cannot work is an error."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return {override.partition("=")[0] for override in overrides}
 
 
 def restore_selected_thresholds(trainer: Trainer, path: str) -> None:
@@ -95,8 +103,8 @@ def restore_selected_thresholds(trainer: Trainer, path: str) -> None:
             callback.load_state_dict(states[callback.state_key])
 
 
-def collect_results(trainer: Trainer, method: Classification, config: DictConfig, **protocol: Any) -> Results:
-    """Everything logged by the last evaluation, as plain numbers, and how it was made below `protocol/`.
+def collect_results(trainer: Trainer, method: Classification, config: DictConfig, **further: Any) -> Results:
+    """Everything logged by the last evaluation, as plain numbers, and how it was made, with `further`, in `protocol/`.
 
     To be called on every rank, since skipped images are gathered from all of them.
     """
@@ -104,18 +112,33 @@ def collect_results(trainer: Trainer, method: Classification, config: DictConfig
     for key, value in sorted(trainer.callback_metrics.items()):
         is_count = key.rpartition("/")[2].startswith("num_")
         results[key] = round(value.item()) if is_count else value.item()
-    localization = [callback for callback in trainer.callbacks if isinstance(callback, LocalizationCallback)]  # type: ignore[attr-defined]
-    if localization:
-        box = localization[0].box
-        results |= {f"protocol/box/{key}": value for key, value in getattr(box, "protocol", dict)().items()}
-        results |= {f"protocol/metric/{key}": metric._target_ for key, metric in config.metric.items()}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, LocalizationCallback):
+            results |= {f"protocol/{key}": value for key, value in _localization_protocol(callback, config).items()}
     for split, ids in trainer.datamodule.skipped.ids().items():  # type: ignore[attr-defined]
         if ids:
             log.warning("%d images of the %s split could not be read: %s", len(ids), split, ", ".join(ids))
         results |= {f"{split}/num_skipped_images": len(ids), f"protocol/skipped_images/{split}": ids}
     precision = "float32" if method.evaluation_precision == "float32" else str(config.trainer.precision)
-    results |= {"protocol/evaluation_precision": precision, "protocol/seed": config.seed}
-    return results | {f"protocol/{key}": value for key, value in protocol.items()}
+    input_size = list(trainer.datamodule.input_size)  # type: ignore[attr-defined]
+    results |= {"protocol/evaluation_precision": precision, "protocol/input_size": input_size}
+    results |= {"protocol/seed": config.seed}
+    return results | {f"protocol/{key}": value for key, value in further.items()}
+
+
+def _localization_protocol(callback: LocalizationCallback, config: DictConfig) -> Results:
+    """Maps, boxes, baselines and metrics with every option that a number depends on."""
+    results: Results = {"cam": type(callback.cam).__name__}
+    results |= {f"cam/{key}": value for key, value in protocol(callback.cam).items()}
+    results |= {f"box/{key}": value for key, value in protocol(callback.box).items()}
+    results |= {f"baseline/{name}": share for name, share in callback.baselines.items()}
+    for name, metric in config.metric.items():
+        options = OmegaConf.to_container(metric, resolve=True)
+        assert isinstance(options, dict)
+        results[f"metric/{name}"] = options.pop("_target_")
+        # A part within a part is described above.
+        results |= {f"metric/{name}/{key}": value for key, value in options.items() if not isinstance(value, dict)}
+    return results
 
 
 def require_every_image(results: Results, split: str, data: LocalizationDataModule, config: DictConfig) -> None:
@@ -149,6 +172,16 @@ def class_positions(class_index: Any, names: list[str], num_outputs: int, output
     return [int(class_index[name]) for name in names]
 
 
+def checkpoint_file(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the last one of a run's directory, else FileNotFoundError."""
+    if not path.is_dir():
+        return path
+    last = path / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        raise FileNotFoundError(f"{path} holds no checkpoints/last.ckpt: it is not a training run that got so far")
+    return last
+
+
 def read_checkpoint(path: str) -> dict[str, Any]:
     """A checkpoint of ours; raises FileNotFoundError or ValueError that name the file."""
     if not Path(path).is_file():
@@ -167,8 +200,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
     """Takes the parts that made `config.checkpoint` from it, except where the command says otherwise.
 
-    A part chosen anew on the command line (`dataset=…`) replaces the checkpoint's; a single option
-    (`box.threshold=0.3`) changes that option of it.
+    A part chosen anew on the command line (`dataset=…`) replaces the checkpoint's, but for the images' size, which
+    is the network's; a single option (`box.threshold=0.3`) changes that option of it.
     """
     saved = OmegaConf.create(read_checkpoint(config.checkpoint)["cam_lightning"]["config"])
     assigned = dict(override.lstrip("+").partition("=")[::2] for override in overrides if "=" in override)
@@ -180,6 +213,10 @@ def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
         for key in assigned:
             if key.startswith(f"{part}."):
                 OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create({part: composed}), key))
+    if "dataset" in assigned and not {"experiment", "dataset.image_size"} & set(assigned):
+        config.dataset.image_size = saved.dataset.image_size
+        log.info("images are seen at %s, as the network was trained; dataset.image_size changes it",
+                 saved.dataset.image_size)
 
 
 def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
@@ -228,6 +265,11 @@ def _restricted(network: TrunkNetwork, data: LocalizationDataModule, output_name
     if output_names == data.class_names and data.class_index is None:
         return network
     if data.class_index is None and network.num_classes == data.num_classes and output_names is None:
+        log.warning(
+            "nothing says which of the network's outputs is which class: taken to be in the dataset's order, %s first; "
+            "where they are not, give dataset.class_index",
+            data.class_names[0],
+        )
         return network
     positions = class_positions(data.class_index, data.class_names, network.num_classes, output_names)
     log.info(

@@ -113,7 +113,11 @@ class Network(Protocol):
 
 
 class ActivationMap(Protocol):
-    """Turns a network's output into one map per wanted class."""
+    """Turns a network's output into one map per wanted class.
+
+    It may have `check(network, input_size)`, which raises ValueError before any image is read, and `protocol()`, its
+    options as a results file holds them.
+    """
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         """Raw float32 maps (B, T, h, w) of the classes `classes_BT`, on the features' device."""

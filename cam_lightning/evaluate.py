@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cam_lightning.launch import entry_point
@@ -21,6 +22,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         build_data,
         build_method,
         build_trainer,
+        checkpoint_file,
         collect_results,
         inherit_from_checkpoint,
         load_checkpoint,
@@ -33,6 +35,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if config.checkpoint is None and config.backbone.get("weights") == "none":
         raise ValueError("nothing to evaluate: give checkpoint=FILE, or backbone.weights=imagenet or =FILE")
     if config.checkpoint is not None:
+        config.checkpoint = str(checkpoint_file(Path(config.checkpoint).expanduser()))
         inherit_from_checkpoint(config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     data = build_data(config)
@@ -43,6 +46,11 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     method = build_method(config, network, data.class_names)
     trainer = build_trainer(config, run, network)
     if config.select_threshold:
+        if "val" not in data.examples:
+            raise ValueError(
+                "select_threshold=true needs images that are held out for validation, and these data have a test split "
+                "alone; give training images too, or a fixed box.threshold"
+            )
         trainer.validate(method, datamodule=data, verbose=False)
     elif config.checkpoint is not None:
         restore_selected_thresholds(trainer, config.checkpoint)

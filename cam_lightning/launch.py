@@ -118,7 +118,8 @@ def run_job(name: str, config: DictConfig) -> None:
         if isinstance(error, Interrupted):
             exit_code = error.exit_code
             if run is not None and run.is_writer:
-                print(f"\n{error}; to go on: python -m cam_lightning.train resume={run.path}", file=sys.stderr)
+                way_on = f"; to go on: python -m cam_lightning.{name} resume={run.path}" if "resume" in config else ""
+                print(f"\n{error}{way_on}", file=sys.stderr)
             sys.exit(exit_code)
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
@@ -183,9 +184,14 @@ def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error that a wrapper, such as Hydra's when it instantiates, was raised for."""
+    """The error that a wrapper, such as Hydra's when it instantiates, was raised for; of torchvision's, what it means."""
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, RuntimeError) and "operator torchvision::" in str(error):
+        return ImportError(
+            f"torchvision cannot be used with this torch ({error}): they are not of one release and one kind (CPU or "
+            "CUDA). Install both anew, from one place: pip install --force-reinstall torch torchvision"
+        )
     return error
 
 

@@ -59,8 +59,7 @@ def _inherit(config: DictConfig, run: RunDirectory) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from cam_lightning.api import checkpoint_file
-    from cam_lightning.assembly import inherit_from_checkpoint
+    from cam_lightning.assembly import checkpoint_file, inherit_from_checkpoint
 
     config.checkpoint = str(checkpoint_file(Path(config.checkpoint).expanduser()))
     inherit_from_checkpoint(config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
@@ -69,13 +68,15 @@ def _inherit(config: DictConfig, run: RunDirectory) -> None:
 
 def _protocol(config: DictConfig, recipe: Recipe) -> dict[str, Any]:
     """How the predictions are made, for their file."""
+    from cam_lightning.callback.localization import protocol
+
     return {
         "checkpoint": config.checkpoint,
         "backbone": config.backbone["_target_"].rpartition(".")[2],
         "weights": None if config.checkpoint is not None else config.backbone.weights,
         "image_size": list(recipe.input_size),
-        "cam": config.cam["_target_"].rpartition(".")[2],
-        "box": getattr(recipe.box, "protocol", dict)(),
+        "cam": {"method": type(recipe.cam).__name__, **protocol(recipe.cam)},
+        "box": protocol(recipe.box),
         "boxes": "xyxy, half-open, in pixels of the photo turned upright as its EXIF orientation says",
         "precision": "float32",
     }

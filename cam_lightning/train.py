@@ -15,19 +15,25 @@ if TYPE_CHECKING:
 def run(config: DictConfig, run: RunDirectory) -> None:
     """One training run, from its configuration to `results.json`."""
     from hydra.utils import instantiate
+    from omegaconf import OmegaConf
 
     from cam_lightning.assembly import (
         build_data,
         build_method,
         build_trainer,
         collect_results,
+        read_checkpoint,
         require_every_image,
     )
+    from cam_lightning.callback.checkpoint import BEST
     from cam_lightning.report.table import print_results
     from cam_lightning.resume import newest_checkpoint, rewind
 
     if config.test_checkpoint not in ("last", "best"):
         raise ValueError(f"test_checkpoint is last or best; got {config.test_checkpoint!r}")
+    tests_best = config.test_checkpoint == "best" and not config.trainer.fast_dev_run
+    if tests_best and OmegaConf.select(config, "callback.checkpoint.monitor") is None:
+        raise ValueError("test_checkpoint=best needs callback.checkpoint.monitor, the number that says which is best")
     _warn_of_slow_rate(config)
     data = build_data(config)
     network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
@@ -37,15 +43,19 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if run.is_resumed:
         rewind(trainer, data, found[1] if found else None)
     trainer.fit(method, datamodule=data, ckpt_path=found[0] if found else None, weights_only=True)
-    best = config.test_checkpoint == "best" and not config.trainer.fast_dev_run
-    trainer.test(method, datamodule=data, ckpt_path="best" if best else None, weights_only=True, verbose=False)
+    epochs, steps = trainer.current_epoch, trainer.global_step
+    if tests_best:
+        best = read_checkpoint(str(run.path / "checkpoints" / BEST))
+        # Of epochs, the one that was being validated was still the current one.
+        epochs, steps = best["epoch"] + 1, best["global_step"]
+    trainer.test(method, datamodule=data, ckpt_path="best" if tests_best else None, weights_only=True, verbose=False)
     results = collect_results(
         trainer,
         method,
         config,
         test_checkpoint=config.test_checkpoint,
-        epochs=trainer.current_epoch,
-        steps=trainer.global_step,
+        epochs=epochs,
+        steps=steps,
     )
     require_every_image(results, "test", data, config)
     if run.is_writer:

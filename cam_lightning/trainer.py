@@ -39,9 +39,11 @@ def build_trainer(
     strategy: Any = "auto"
     if devices * num_nodes > 1:
         strategy = SharedDDP(broadcast_buffers=False, timeout=timedelta(minutes=timeout_minutes))
-        if accelerator == "cpu":
-            # Each process would otherwise start as many threads as there are cores.
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // devices)))
+        if accelerator == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            # Each process would otherwise start as many threads as there are cores: this one, and those it starts.
+            share = max(1, len(os.sched_getaffinity(0)) // devices)
+            torch.set_num_threads(share)
+            os.environ["OMP_NUM_THREADS"] = str(share)
     trainer = Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -31,7 +31,7 @@ def table() -> str:
 def _kind(network: TrunkNetwork) -> str:
     if isinstance(network, GapNetwork):
         return {"average": "average pooling", "max": "max pooling"}[network.pool]
-    return "one map per class" if network.has_cam else "none; gradient methods"
+    return "one map per class" if network.has_cam else "none: it only classifies"
 
 
 if __name__ == "__main__":

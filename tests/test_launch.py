@@ -20,7 +20,15 @@ import yaml
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from cam_lightning.launch import CONF, readable, register_resolvers, run_job, suggestion
+from cam_lightning.launch import (
+    CONF,
+    USER_ERRORS,
+    readable,
+    register_resolvers,
+    root_cause,
+    run_job,
+    suggestion,
+)
 from cam_lightning.report import wandb_run
 from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
 
@@ -371,3 +379,12 @@ def test_a_directory_in_use_stops_the_job(
     assert stop.value.code == 1
     assert f"error: run_dir={folder} is already in use" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_torchvision_of_another_torch_is_explained() -> None:
+    """What `import torchvision` says of it helps nobody."""
+    error = root_cause(RuntimeError("operator torchvision::nms does not exist"))
+    assert isinstance(error, USER_ERRORS)
+    assert "--force-reinstall torch torchvision" in str(error)
+    other = RuntimeError("an error of ours")
+    assert root_cause(other) is other

@@ -84,8 +84,19 @@ def test_results_are_flat_fractions_with_baselines_and_protocol(trained: Path) -
     groups = {key: value for key, value in results.items() if key.startswith("test/gt_known_error_by_size/")}
     assert sum(value for key, value in groups.items() if key.endswith("num_images")) == 23  # type: ignore[misc]
     assert results["test/num_images"] == 23
-    assert results["protocol/box/threshold"] == 0.2
-    assert results["protocol/evaluation_precision"] == "float32"
+    protocol = {key.partition("/")[2]: value for key, value in results.items() if key.startswith("protocol/")}
+    expected = {
+        "input_size": [48, 64],
+        "evaluation_precision": "float32",
+        "cam": "ClassActivationMap",
+        "box/threshold": 0.2,
+        "baseline/centre_box": 0.75,
+        "metric/gt_known_error": "cam_lightning.metric.gt_known_error.GtKnownError",
+        "metric/gt_known_error/iou_threshold": 0.5,
+        "epochs": 1,
+        "steps": 8,
+    }
+    assert {key: protocol[key] for key in expected} == expected
 
 
 def test_results_are_the_counts_of_the_predictions(trained: Path) -> None:
@@ -133,9 +144,43 @@ def test_an_option_given_to_evaluate_changes_that_option_alone(trained: Path, tm
     assert results["test/classification_error/top1"] == results_of(trained)["test/classification_error/top1"]
 
 
+def test_evaluating_on_other_images_keeps_the_network_s_input_size(trained: Path, tmp_path: Path) -> None:
+    """And a run's directory stands for its last checkpoint."""
+    escaped = str(trained).replace("'", "\\'")
+    done = run("evaluate", f"checkpoint='{escaped}'", "dataset=shapes", "dataset.num_test=20", "cam=ten_crop",
+               "cam.crop_size=40", "trainer=cpu", f"run_dir={tmp_path}/e", cwd=tmp_path, check=False)  # fmt: skip
+    assert "they are 48×64" in done.stderr, "ten crops need squares"
+    run("evaluate", f"checkpoint='{escaped}'", "dataset=shapes", "dataset.num_test=20", "cam=ten_crop",
+        "dataset.image_size=48", "cam.crop_size=40", "cam.merge=mean", "trainer=cpu",
+        f"run_dir={tmp_path}/squares", cwd=tmp_path)  # fmt: skip
+    protocol = results_of(tmp_path / "squares")
+    assert protocol["protocol/input_size"] == [48, 48]
+    assert (protocol["protocol/cam"], protocol["protocol/cam/merge"]) == ("TenCropMap", "mean")
+    assert not any("@selected" in key for key in protocol), "its threshold was chosen for other maps"
+
+
+def test_the_best_checkpoint_is_tested_with_its_own_thresholds(tmp_path: Path) -> None:
+    run("train", *TINY, "trainer.max_epochs=3", "method/schedule=constant", "method.learning_rate=0.002",
+        "test_checkpoint=best", "callback.checkpoint.monitor=val/gt_known_error", "callback.checkpoint.mode=min",
+        f"run_dir={tmp_path}/run", cwd=tmp_path)  # fmt: skip
+    run("evaluate", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "trainer=cpu", f"run_dir={tmp_path}/e",
+        cwd=tmp_path)  # fmt: skip
+    trained, evaluated = results_of(tmp_path / "run"), results_of(tmp_path / "e")
+    numbers = {key: value for key, value in evaluated.items() if key.startswith("test/")}
+    assert "test/gt_known_error@selected" in numbers
+    assert numbers == {key: value for key, value in trained.items() if key.startswith("test/")}
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        errors = {int(row["epoch"]): float(row["value"]) for row in csv.DictReader(file)
+                  if row["key"] == "val/gt_known_error"}  # fmt: skip
+    first_best = min(errors, key=lambda epoch: errors[epoch])
+    assert (trained["protocol/epochs"], trained["protocol/steps"]) == (first_best + 1, 8 * (first_best + 1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["test_checkpoint=best", "callback.checkpoint.monitor=null"], "needs callback.checkpoint.monitor"),
+        (["backbone=vgg16", "cam=cam"], "has no class activation map"),
         (["test_checkpoint=first"], "test_checkpoint is last or best"),
         (["dataset.classes=[basket,nonsense]"], "'nonsense', not a class of the dataset"),
         (["trainer=gpu", "trainer.devices=64"], "asks for 64 GPU(s), and torch sees"),

@@ -119,7 +119,7 @@ def _read_timm(trunk: str) -> Mapping[str, Tensor]:
     try:
         return _timm().create_model(trunk, pretrained=True).state_dict()
     except OSError as error:
-        raise RuntimeError(
+        raise OSError(
             f"cannot download timm's weights of {trunk} ({error}); fill the cache of Hugging Face from a "
             "machine that can, or name a file of your own: backbone.weights=FILE"
         ) from error

@@ -26,13 +26,13 @@ _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError)
 def read_torchvision(weights: WeightsEnum) -> Mapping[str, Tensor]:
     """The state dict of one of torchvision's weights: from torch hub's cache, else downloaded and checked.
 
-    Raises RuntimeError with the file's name and place where the download fails or the file is damaged.
+    Raises OSError with the file's name and place where the download fails or the file is damaged.
     """
     try:
         return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, *_UNREADABLE) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise RuntimeError(
+        raise OSError(
             f"cannot download or read {weights.url} ({error}); put that file into {folder}, "
             "or name a file of your own: backbone.weights=FILE"
         ) from error
@@ -46,7 +46,7 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
     named in `network.new_layers`. A head of another number of classes counts as not covered; with
     `new_head=False`, for evaluation, every layer must be covered.
 
-    Raises FileNotFoundError for a missing file, RuntimeError for a failed download, and ValueError for a
+    Raises FileNotFoundError for a missing file, OSError for a failed download, and ValueError for a
     file that holds no weights, for weights of which none or only a part of a layer fits, for a shape that
     differs, and, with `new_head=False`, for layers not covered.
     """

@@ -96,7 +96,7 @@ class LocalizationCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check = getattr(self.cam, "check", None)
         if check is not None:
-            check(_network(pl_module))
+            check(_network(pl_module), trainer.datamodule.input_size)  # type: ignore[attr-defined]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start(trainer, pl_module, "val")
@@ -148,7 +148,9 @@ class LocalizationCallback(Callback):
     def _add(self, trainer: Trainer, pl_module: LightningModule, output: ClassifierOutput, batch: Batch) -> None:
         if trainer.sanity_checking or len(batch.index_B) == 0:
             return
-        maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
+        # Maps that need further forwards make them as the first one was made.
+        with pl_module.evaluating():  # type: ignore[operator]
+            maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
         truth = _on_the_cpu(batch.truth)
         input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
         # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
@@ -201,8 +203,12 @@ class LocalizationCallback(Callback):
         return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdCurve)]
 
     def _rule(self) -> dict[str, Any]:
-        box: dict[str, Any] = getattr(self.box, "protocol", dict)()
-        return {"cam": type(self.cam).__name__, **{key: value for key, value in box.items() if key != "threshold"}}
+        cam, box = protocol(self.cam), protocol(self.box)
+        return {
+            "cam": type(self.cam).__name__,
+            **{f"cam/{key}": value for key, value in cam.items()},
+            **{key: value for key, value in box.items() if key != "threshold"},
+        }
 
     def _carried(self) -> dict[str, float]:
         """The thresholds chosen in validation, unless maps or boxes are made in another way now."""
@@ -224,6 +230,11 @@ class LocalizationCallback(Callback):
     def _all_metrics(self) -> list[Any]:
         baselines = [metric for metrics in self.baseline_metrics.values() for metric in metrics]
         return [*self.metrics.values(), self.degenerate_maps, *baselines]
+
+
+def protocol(part: ActivationMap | BoxGenerator) -> dict[str, Any]:
+    """The options of a part as a results file holds them; of one that does not tell, none."""
+    return getattr(part, "protocol", dict)()
 
 
 def activation_maps(

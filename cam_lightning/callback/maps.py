@@ -22,8 +22,8 @@ class Maps:
 
     A map is a float16 score from 0 to 1: the raw map upsampled (bicubic) to height and width `map_size`, or left at
     its own cells where that is None, then normalised from minimum to maximum; one that names no region is 0. The
-    metadata list the images with a known box, with inclusive corners in whole pixels of the original. Each rank
-    writes its maps, and rank zero the metadata.
+    metadata list the images with a known box, with inclusive corners in whole pixels of the original; where there is
+    none (masks alone), there are no metadata. Each rank writes its maps, and rank zero the metadata.
     """
 
     def __init__(self, run_dir: str, splits: Sequence[str] = (), map_size: Sequence[int] | None = (224, 224)) -> None:
@@ -77,7 +77,13 @@ class Maps:
                 lines["class_labels"].append(f"{name},{label}")
                 lines["image_sizes"].append(f"{name},{width},{height}")
                 lines["localization"] += [",".join([name, *map(str, _inclusive_corners(box))]) for box in boxes]
-        for name, own in lines.items():
+        if not lines["image_ids"]:
+            log.warning(
+                "%s stays empty: no image has a known box, and masks are not written; evaluate_maps takes the dataset's "
+                "own metadata",
+                self.metadata,
+            )
+        for name, own in lines.items() if lines["image_ids"] else ():
             (self.metadata / f"{name}.txt").write_text("".join(f"{line}\n" for line in own), encoding="utf-8")
         if any(value != int(value) for *_, boxes in rows for box in boxes for value in box):
             log.warning("the corners in %s are rounded to whole pixels", self.metadata / "localization.txt")

@@ -16,12 +16,12 @@ class ClassActivationMap:
     activations, before their ReLU, are the map.
     """
 
-    def check(self, network: Network) -> None:
+    def check(self, network: Network, input_size: tuple[int, int]) -> None:
         """Raises ValueError, before any image is read, for a network that has no class activation map."""
         if not network.has_cam:
             raise ValueError(
                 f"{type(network).__name__} has no class activation map: it does not end in global pooling "
-                "and one linear layer. Choose its `_gap` variant, or a gradient method of `cam`."
+                "and one linear layer. Choose its `_gap` variant."
             )
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:

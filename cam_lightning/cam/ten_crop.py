@@ -25,12 +25,22 @@ class TenCropMap:
         if merge not in MERGES:
             raise ValueError(f"cam.merge is one of {', '.join(MERGES)}; got {merge!r}")
         self.crop_size = crop_size
-        self.merge = MERGES[merge]
+        self.merge = merge
         self.cam = ClassActivationMap()
 
-    def check(self, network: Network) -> None:
-        """Raises ValueError, before any image is read, for a network that has no class activation map."""
-        self.cam.check(network)
+    def protocol(self) -> dict[str, str | int]:
+        """The rule in words that a results file can hold."""
+        return {"crop_size": self.crop_size, "merge": self.merge}
+
+    def check(self, network: Network, input_size: tuple[int, int]) -> None:
+        """Raises ValueError, before any image is read, for a network or an input size that it cannot work on."""
+        self.cam.check(network, input_size)
+        height, width = input_size
+        if height != width or height < self.crop_size:
+            raise ValueError(
+                f"cam=ten_crop takes square inputs of at least cam.crop_size={self.crop_size}; they are "
+                f"{height}×{width}: give dataset.image_size={self.crop_size * 8 // 7}, or a smaller cam.crop_size"
+            )
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         return torch.stack(
@@ -43,4 +53,5 @@ class TenCropMap:
     def _merged(self, network: Network, image_3HW: Tensor, classes_T: Tensor) -> Tensor:
         crops = ten_crops(image_3HW, self.crop_size)
         map_10Thw = self.cam(network, crops, network(crops), classes_T.expand(10, -1))
-        return self.merge(map_10Thw.transpose(0, 1), image_3HW.shape[-1], self.crop_size).float()
+        merged = MERGES[self.merge](map_10Thw.transpose(0, 1), image_3HW.shape[-1], self.crop_size)
+        return merged.float()

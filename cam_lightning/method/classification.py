@@ -161,14 +161,15 @@ class Classification(LightningModule):
         if len(batch.index_B) == 0:
             # None of the batch's images could be read, and layers need not know what to do with nothing.
             return None
-        with self._evaluation_precision():
+        with self.evaluating():
             output = self.network(batch.image_B3HW)
         error.update(output.logits_BC, batch.truth.label_B)
         loss.update(F.cross_entropy(output.logits_BC, batch.truth.label_B, reduction="none"))
         return output
 
     @contextmanager
-    def _evaluation_precision(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
+        """The precision in which evaluation computes."""
         if self.evaluation_precision == "trainer":
             yield
             return

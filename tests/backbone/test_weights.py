@@ -207,7 +207,7 @@ def test_a_failed_download_says_which_file_goes_where(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(RuntimeError, match=r"squeezenet1_0-b66bff10\.pth.*no route to host") as caught:
+    with pytest.raises(OSError, match=r"squeezenet1_0-b66bff10\.pth.*no route to host") as caught:
         squeezenet_gap(3, weights="imagenet")
     assert str(tmp_path / "hub" / "checkpoints") in str(caught.value)
     assert "backbone.weights=FILE" in str(caught.value)
@@ -221,5 +221,5 @@ def test_a_file_in_the_hubs_cache_is_used(tmp_path: Path, monkeypatch: pytest.Mo
     torch.save({"features.0.weight": torch.ones(1)}, path)
     assert read_torchvision(SqueezeNet1_0_Weights.IMAGENET1K_V1)["features.0.weight"].equal(torch.ones(1))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RuntimeError, match=r"squeezenet1_0-b66bff10\.pth"):
+    with pytest.raises(OSError, match=r"squeezenet1_0-b66bff10\.pth"):
         read_torchvision(SqueezeNet1_0_Weights.IMAGENET1K_V1)

@@ -109,7 +109,7 @@ def test_it_leaves_the_network_and_the_output_as_they_are(images: Tensor, kind: 
 
 def test_a_network_without_a_pooled_linear_head_is_refused_by_name() -> None:
     network = ToyGap()
-    ClassActivationMap().check(network)
+    ClassActivationMap().check(network, (224, 224))
     network.has_cam = False
     with pytest.raises(ValueError, match=r"ToyGap has no class activation map.*_gap"):
-        ClassActivationMap().check(network)
+        ClassActivationMap().check(network, (224, 224))

@@ -67,4 +67,12 @@ def test_a_network_without_maps_is_refused() -> None:
     from cam_lightning.backbone.alexnet import alexnet
 
     with pytest.raises(ValueError, match="no class activation map"):
-        TenCropMap().check(alexnet(3))
+        TenCropMap().check(alexnet(3), (256, 256))
+
+
+@pytest.mark.parametrize("input_size", [(112, 112), (256, 300)])
+def test_inputs_that_it_cannot_crop_are_refused_beforehand(input_size: tuple[int, int]) -> None:
+    """Not after the first epoch of training, where the first validation would come upon them."""
+    with pytest.raises(ValueError, match=r"cam\.crop_size=224.*dataset\.image_size=256"):
+        TenCropMap().check(googlenet_gap(2, width=0.25), input_size)
+    TenCropMap().check(googlenet_gap(2, width=0.25), (256, 256))
