@@ -75,7 +75,7 @@ def _timm() -> ModuleType:
         import timm
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "backbone=timm_gap needs the package timm: pip install 'cam-lightning[timm]'"
+            "backbone=timm_gap needs the package timm: pip install timm"
         ) from error
     return timm
 

@@ -65,7 +65,7 @@ def _read_meta(path: Path) -> dict[int, str]:
         from scipy.io import loadmat
     except ImportError as error:
         raise ImportError(
-            f"{path} is a Matlab file: `pip install 'cam-lightning[ilsvrc]'`, or give a kit with map_clsloc.txt"
+            f"{path} is a Matlab file: `pip install scipy`, or give a kit with map_clsloc.txt"
         ) from error
     try:
         synsets = loadmat(str(path), squeeze_me=True)["synsets"]

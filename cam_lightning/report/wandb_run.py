@@ -29,7 +29,7 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str, group:
     try:
         import wandb
     except ImportError as error:
-        raise ImportError("logger=wandb needs a package: pip install 'cam-lightning[wandb]'") from error
+        raise ImportError("logger=wandb needs a package: pip install wandb") from error
     try:
         # Asked for here, because wandb itself would ask at the terminal, or go offline without a word.
         if mode == "online" and not wandb.login(prompt=False):
