@@ -215,8 +215,9 @@ def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
                 OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create({part: composed}), key))
     if "dataset" in assigned and not {"experiment", "dataset.image_size"} & set(assigned):
         config.dataset.image_size = saved.dataset.image_size
-        log.info("images are seen at %s, as the network was trained; dataset.image_size changes it",
-                 saved.dataset.image_size)
+        log.info(
+            "images are seen at %s, as the network was trained; dataset.image_size changes it", saved.dataset.image_size
+        )
 
 
 def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:

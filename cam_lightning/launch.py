@@ -184,7 +184,7 @@ def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error that a wrapper, such as Hydra's when it instantiates, was raised for; of torchvision's, what it means."""
+    """The error that a wrapper, such as Hydra's instantiation, was raised for; for torchvision's, what it means."""
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, RuntimeError) and "operator torchvision::" in str(error):

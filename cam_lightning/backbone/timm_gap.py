@@ -74,9 +74,7 @@ def _timm() -> ModuleType:
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "backbone=timm_gap needs the package timm: pip install timm"
-        ) from error
+        raise ModuleNotFoundError("backbone=timm_gap needs the package timm: pip install timm") from error
     return timm
 
 

@@ -61,6 +61,7 @@ class Checkpoints(Checkpoint):
         self._saved_at = 0.0
         self._is_best = False
         """Whether it is `best.ckpt` that is being written, which nothing goes on from."""
+        self._voters: torch.distributed.ProcessGroup | None = None
         self._position: dict[str, Any] = {}
         """Where training stands: what the checkpoint that is being written, or was just read, says."""
 
@@ -82,6 +83,10 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         interruption.deferred = True
+        if trainer.world_size > 1 and self._voters is None:
+            # Of CPUs: a vote by way of a GPU would have every step wait until the GPU has done the one before.
+            timeout = getattr(trainer.strategy, "_timeout", None)
+            self._voters = torch.distributed.new_group(backend="gloo", timeout=timeout)
         if self._position.get("batch") == 0:
             # Nothing of an epoch is left. Where training is counted in steps, Lightning restarts an epoch all
             # the same, and would take its beginning for the moment after a validation.
@@ -178,8 +183,8 @@ class Checkpoints(Checkpoint):
         is_due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.every_seconds
         if trainer.world_size == 1:
             return is_due, interruption.asked
-        votes = torch.tensor([is_due, interruption.asked], dtype=torch.int64, device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(votes)
+        votes = torch.tensor([is_due, interruption.asked], dtype=torch.int64)
+        torch.distributed.all_reduce(votes, group=self._voters)
         due, asked = votes.tolist()
         return due > 0, asked > 0
 

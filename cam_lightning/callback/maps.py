@@ -79,8 +79,8 @@ class Maps:
                 lines["localization"] += [",".join([name, *map(str, _inclusive_corners(box))]) for box in boxes]
         if not lines["image_ids"]:
             log.warning(
-                "%s stays empty: no image has a known box, and masks are not written; evaluate_maps takes the dataset's "
-                "own metadata",
+                "%s stays empty: no image has a known box, and masks are not written; evaluate_maps takes the "
+                "dataset's own metadata",
                 self.metadata,
             )
         for name, own in lines.items() if lines["image_ids"] else ():

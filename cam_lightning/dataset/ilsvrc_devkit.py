@@ -64,9 +64,7 @@ def _read_meta(path: Path) -> dict[int, str]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise ImportError(
-            f"{path} is a Matlab file: `pip install scipy`, or give a kit with map_clsloc.txt"
-        ) from error
+        raise ImportError(f"{path} is a Matlab file: `pip install scipy`, or give a kit with map_clsloc.txt") from error
     try:
         synsets = loadmat(str(path), squeeze_me=True)["synsets"]
         rows = [(int(s["ILSVRC2012_ID"]), str(s["WNID"])) for s in synsets if int(s["num_children"]) == 0]

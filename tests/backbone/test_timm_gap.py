@@ -116,5 +116,5 @@ def test_a_failed_download_names_the_way_out(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'cam-lightning\[timm\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install timm"):
         timm_gap(CLASSES, "resnet18")
