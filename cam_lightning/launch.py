@@ -118,8 +118,8 @@ def run_job(name: str, config: DictConfig) -> None:
         if isinstance(error, Interrupted):
             exit_code = error.exit_code
             if run is not None and run.is_writer:
-                way_on = f"; to go on: python -m cam_lightning.{name} resume={run.path}" if "resume" in config else ""
-                print(f"\n{error}{way_on}", file=sys.stderr)
+                way_on = shlex.join(["python", "-m", f"cam_lightning.{name}", f"resume={run.path}"])
+                print(f"\n{error}{f'; to go on: {way_on}' if 'resume' in config else ''}", file=sys.stderr)
             sys.exit(exit_code)
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):

@@ -312,7 +312,7 @@ def test_a_signal_ends_the_job_with_its_code_and_the_way_on(
         job(work)
     assert stop.value.code == 128 + number
     assert status(tmp_path / "run")["state"] == "interrupted"
-    said = f"interrupted by {number.name}; to go on: python -m cam_lightning.train resume={tmp_path / 'run'}"
+    said = f"interrupted by {number.name}; to go on: python -m cam_lightning.standin resume={tmp_path / 'run'}"
     assert said in capsys.readouterr().err
 
 

@@ -94,7 +94,7 @@ def test_results_are_flat_fractions_with_baselines_and_protocol(trained: Path) -
         "metric/gt_known_error": "cam_lightning.metric.gt_known_error.GtKnownError",
         "metric/gt_known_error/iou_threshold": 0.5,
         "epochs": 1,
-        "steps": 8,
+        "steps": 7,
     }
     assert {key: protocol[key] for key in expected} == expected
 
@@ -173,7 +173,7 @@ def test_the_best_checkpoint_is_tested_with_its_own_thresholds(tmp_path: Path) -
         errors = {int(row["epoch"]): float(row["value"]) for row in csv.DictReader(file)
                   if row["key"] == "val/gt_known_error"}  # fmt: skip
     first_best = min(errors, key=lambda epoch: errors[epoch])
-    assert (trained["protocol/epochs"], trained["protocol/steps"]) == (first_best + 1, 8 * (first_best + 1))
+    assert (trained["protocol/epochs"], trained["protocol/steps"]) == (first_best + 1, 7 * (first_best + 1))
 
 
 @pytest.mark.parametrize(
