@@ -124,9 +124,18 @@ class RunDirectory:
 
 
 def _rank() -> int:
-    """This process's rank, as Lightning, torchrun or SLURM says before any of them has started."""
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    """This process's rank, as torchrun, SLURM or Lightning says before any of them has started."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK") if _is_slurm_task() else ("RANK", "LOCAL_RANK")
     return next((int(os.environ[name]) for name in names if name in os.environ), 0)
+
+
+def _is_slurm_task() -> bool:
+    """Whether Lightning will leave the ranks to SLURM: by its own rule (SLURMEnvironment), without loading torch.
+
+    Elsewhere in an allocation (a batch script without tasks of its own, an interactive shell) every process has
+    SLURM_PROCID=0, those too that Lightning starts.
+    """
+    return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
 def _is_run(path: Path) -> bool:

@@ -11,14 +11,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from lightning.fabric.plugins.environments.slurm import _is_srun_used
 
 from cam_lightning import run as run_module
 from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
 
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_NAME")
+
 
 @pytest.fixture(autouse=True)
 def _outside_of_any_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (RUN_DIR_VARIABLE, "LOCAL_RANK"):
+    for variable in (RUN_DIR_VARIABLE, *RANK_VARIABLES):
         # Set first, so that what the test's own runs set is taken back too.
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
@@ -124,6 +127,34 @@ def test_other_ranks_share_the_directory_and_write_nothing(tmp_path: Path, monke
     second.write_status("failed", "command", ValueError("of rank 1"))
     assert list(first.path.iterdir()) == []
     assert list(tmp_path.iterdir()) == [first.path]
+
+
+SRUN = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "2"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, 0),
+        ({"LOCAL_RANK": "3"}, 3),
+        (SRUN, 2),
+        ({**SRUN, "LOCAL_RANK": "0"}, 2),
+        ({**SRUN, "RANK": "5", "LOCAL_RANK": "1"}, 5),
+        # A batch script without tasks of its own, and shells in an allocation: Lightning starts the other ranks.
+        ({"SLURM_PROCID": "0", "SLURM_JOB_NAME": "train", "LOCAL_RANK": "3"}, 3),
+        ({**SRUN, "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0", "LOCAL_RANK": "3"}, 3),
+        ({**SRUN, "SLURM_JOB_NAME": "interactive", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),
+        ({**SRUN, "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0"}, 0),
+    ],
+)
+def test_a_process_knows_its_rank_as_lightning_will(
+    variables: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning 2.6: torchrun's rank, then SLURM's where `srun` started the process, then its own."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert run_module._rank() == expected
+    assert run_module._is_slurm_task() == _is_srun_used()
 
 
 def test_the_next_run_of_a_sweep_gets_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
