@@ -7,8 +7,9 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import IO
@@ -16,22 +17,38 @@ from typing import IO
 log = logging.getLogger(__name__)
 
 
+def take(file: IO[str], lock: Callable[[IO[str], int], None]) -> bool:
+    """Locks an open file by `fcntl.flock` or `fcntl.lockf`; False where another process holds it.
+
+    A file system without locks (some cluster's) locks nothing, and the log says so, once for each folder.
+    """
+    try:
+        lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        _warn(Path(file.name).parent, str(error.strerror))
+    return True
+
+
+@cache
+def _warn(folder: Path, reason: str) -> None:
+    log.warning(
+        "files in %s cannot be locked (%s): start a sweep, and go on with a run, once at a time", folder, reason
+    )
+
+
 def try_lock(path: Path) -> IO[str] | None:
     """The open file that holds the lock until it is closed here and in every child that inherited it.
 
-    None where another process holds it. A file system without locks (some cluster's) locks nothing, and the
-    log says so.
+    None where another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError as error:
-        log.warning("%s cannot be locked (%s): start a sweep once at a time", path, error.strerror)
-    return file
+    if take(file, fcntl.flock):
+        return file
+    file.close()
+    return None
 
 
 def visible_gpus() -> list[str]:

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cam_lightning.lock import take
+
 RUN_DIR_VARIABLE = "CAM_LIGHTNING_RUN_DIR"
 """How rank zero tells the processes that it starts where the run lives."""
 
@@ -77,10 +79,9 @@ class RunDirectory:
             return
         # Kept open, and a lock of the process, not of the file's opening: workers that are forked do not hold it.
         self._lock_file = (self.path / LOCK).open("w")
-        try:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise FileExistsError(f"the run in {self.path} has not ended: another process is writing there") from error
+        if not take(self._lock_file, fcntl.lockf):
+            self._lock_file.close()
+            raise FileExistsError(f"the run in {self.path} has not ended: another process is writing there")
 
     def unlock(self) -> None:
         """Lets the run be resumed."""

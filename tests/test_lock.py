@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cam_lightning.lock import held_gpus, try_lock, visible_gpus
+from cam_lightning.run import RunDirectory
 
 
 def test_a_lock_is_held_once_and_free_again_when_closed(tmp_path: Path) -> None:
@@ -109,3 +112,29 @@ with held_gpus(1, ["0"], pathlib.Path({str(tmp_path)!r})):
     process.wait()
     with held_gpus(1, ["0"], tmp_path) as gpus:
         assert list(gpus) == ["0"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_work_goes_on_and_the_log_says_so_once(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on Lustre mounted without flock, and on NFS without its lock daemon: also a run's own lock."""
+
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    for name in ("a", "b"):
+        lock = try_lock(tmp_path / name)
+        assert lock is not None
+        lock.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"files in {tmp_path} cannot be locked ({os.strerror(number)}): start a sweep, and go on with a run, "
+        "once at a time"
+    ]
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.lock()
+    run.unlock()
+    assert len(caplog.records) == 2
