@@ -10,12 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -44,20 +47,19 @@ class _Launcher(_SubprocessScriptLauncher):
     def __init__(self, cluster_environment: Any, num_processes: int, num_nodes: int, timeout_seconds: float) -> None:
         super().__init__(cluster_environment, num_processes, num_nodes)
         self.timeout_seconds = timeout_seconds
-        self.is_ending = threading.Event()
-        self._is_watched = False
+        self.parent = os.getppid()
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
-        if not self._is_watched:
-            self._is_watched = True
-            threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True, name="ranks").start()
+        # Only while processes wait for one another: afterwards none must end this one, which writes its results.
+        is_over = threading.Event()
+        threading.Thread(target=self._watch, args=(is_over,), daemon=True, name="ranks").start()
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            self.is_ending.set()
+            is_over.set()
             self._end_others()
             if isinstance(error, RuntimeError) and _is_of_the_group(error):
                 raise ConnectionError(
@@ -66,19 +68,30 @@ class _Launcher(_SubprocessScriptLauncher):
                     "from the last checkpoint with resume=RUN"
                 ) from error
             raise
+        finally:
+            is_over.set()
 
-    def _watch(self, parent: int) -> None:
+    def _watch(self, is_over: threading.Event) -> None:
         """Ends this process, if it does not end by itself, soon after another one has died."""
-        while not self.is_ending.wait(0.5):
-            lost = self._lost(parent)
+        while not is_over.wait(0.5):
+            lost = self._lost(self.parent)
             if lost is None:
                 continue
             print(f"\nerror: {lost}; this one ends within {GRACE_SECONDS:g} s", file=sys.stderr, flush=True)
             log.error("%s", lost)
             # A collective that waits for the lost one fails by itself, or never: then nothing else would end it.
-            if not self.is_ending.wait(GRACE_SECONDS):
-                self._end_others()
-                os._exit(1)
+            if not is_over.wait(GRACE_SECONDS):
+                try:
+                    self._record(lost)
+                finally:
+                    self._end_others()
+                    os._exit(1)
+
+    def _record(self, lost: str) -> None:
+        """Says how the run ended, which the thread that would say it cannot."""
+        run_dir = os.environ.get(RUN_DIR_VARIABLE)
+        if run_dir and self.cluster_environment.global_rank() == 0:
+            RunDirectory(Path(run_dir)).write_loss(f"{lost}; go on from the last checkpoint with resume=RUN")
 
     def _lost(self, parent: int) -> str | None:
         for rank, process in enumerate(self.procs, start=1):

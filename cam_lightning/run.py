@@ -123,6 +123,22 @@ class RunDirectory:
             status["traceback"] = "".join(traceback.format_exception(error))
         self.write_json("status.json", status)
 
+    def write_loss(self, reason: str, command: str = "", cause: BaseException | None = None) -> None:
+        """Records `failed` for a run that could not itself; one that has said how it ended is left as it is."""
+        status = self.read_status()
+        if status.get("state") in (None, "queued", "running"):
+            error = ChildProcessError(reason)
+            error.__cause__ = cause
+            self.write_status("failed", status.get("command", command), error)
+
+    def read_status(self) -> dict[str, Any]:
+        """The content of `status.json`; nothing where there is no run yet."""
+        try:
+            status: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return status
+
 
 def _rank() -> int:
     """This process's rank, as torchrun, SLURM or Lightning says before any of them has started."""
