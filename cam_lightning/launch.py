@@ -214,7 +214,7 @@ def register_resolvers() -> None:
 
 def _auto_accelerator(devices: int) -> str:
     """A GPU if there is one. More than one device always means GPUs: their lack is then an error, not a fallback."""
-    return "gpu" if devices > 1 or _gpu_present() else "cpu"
+    return "gpu" if devices != 1 or _gpu_present() else "cpu"
 
 
 def _gpu_present() -> bool:
