@@ -8,8 +8,10 @@ import itertools
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,7 +22,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from cam_lightning.job import STOPPED, is_running, state_of
+from cam_lightning.job import STOPPED, conclude, is_running, state_of
 from cam_lightning.override import assign, key_of
 from cam_lightning.run import RunDirectory
 
@@ -73,10 +75,10 @@ class JobSweeper(Sweeper):
             self.launcher = self._open()
         directories = [job_directory(self.folder, job, self.swept) for job in jobs]
         self.jobs += directories
+        left = [(list(job), path) for job, path in zip(jobs, directories, strict=True) if _is_left(path)]
         waiting = [
-            [*(one for one in job if key_of(one) != "sweep"), assign("sweep", self.name), assign("run_dir", directory)]
-            for job, directory in zip(jobs, directories, strict=True)
-            if _is_left(directory)
+            [*(one for one in job if key_of(one) != "sweep"), assign("sweep", self.name), assign("run_dir", path)]
+            for job, path in left
         ]
         command = shlex.join(["python", "-m", f"cam_lightning.{self.config.hydra.job.name}", *sys.argv[1:]])
         for directory in directories:
@@ -84,10 +86,15 @@ class JobSweeper(Sweeper):
                 directory.mkdir(exist_ok=True)
                 RunDirectory(directory).write_status("queued", command)
         if waiting:
-            returned = self.launcher.launch(waiting, initial_job_idx=len(self.jobs) - len(directories))
-            for one in returned:
-                # Raises what kept a job from being started; how it went is in its directory.
-                _ = one.return_value
+            with _losses_as_results("submitit" in str(self.config.hydra.launcher.get("_target_"))):
+                returned = self.launcher.launch(waiting, initial_job_idx=len(self.jobs) - len(directories))
+            for (_, path), one in zip(left, returned, strict=True):
+                if not isinstance(one, Exception):
+                    # Raises what kept a job from being started; how it went is in its directory.
+                    _ = one.return_value
+                elif not is_running(path):
+                    said = " ".join(str(one).splitlines()[:2])
+                    conclude(path, self.config.on_error, f"the cluster lost the job: {said}", cause=one)
         return directories
 
     def _open(self) -> Launcher:
@@ -146,6 +153,33 @@ def job_directory(folder: Path, overrides: Sequence[str], swept: Sequence[str]) 
     readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", readable)[:120].strip("._")
     found = next(folder.glob(f"*_{digest}"), None)
     return found or folder / f"{readable or 'job'}_{digest}"
+
+
+@contextmanager
+def _losses_as_results(is_submitit: bool) -> Iterator[None]:
+    """Makes the error of a job that submitit has lost (cancelled, killed, its node down) that job's result.
+
+    Hydra's launcher asks one job after another for its result, and the first error would leave all the others.
+    """
+    if not is_submitit:
+        yield
+        return
+    from submitit import Job
+    from submitit.core.utils import UncompletedJobError
+
+    results = Job.results
+
+    def results_or_loss(job: Any) -> list[Any]:
+        try:
+            return results(job)
+        except UncompletedJobError as error:
+            return [error]
+
+    Job.results = results_or_loss  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Job.results = results  # type: ignore[method-assign]
 
 
 def _is_left(directory: Path) -> bool:

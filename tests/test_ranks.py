@@ -89,11 +89,10 @@ def test_a_run_that_waits_for_a_lost_process_is_ended_and_says_so(
     def end(code: int) -> None:
         codes.append(code)
         ended.set()
-        raise SystemExit
 
     monkeypatch.setattr(ranks.os, "_exit", end)
     assert launcher.launch(lambda: ended.wait(30))
-    assert codes == [1]
+    assert set(codes) == {1}
     status = run.read_status()
     assert status["state"] == "failed"
     assert status["command"] == "python -m cam_lightning.train"

@@ -118,6 +118,9 @@ def test_every_combination_is_a_job_in_a_process_and_directory_of_its_own(
     monkeypatch.setenv("MASTER_PORT", "12345")
     monkeypatch.setenv(RUN_DIR_VARIABLE, "/another/run")
     monkeypatch.setenv("LOCAL_RANK", "0")
+    # As in a batch script: Lightning would take the job for SLURM's one task, and start no other.
+    for variable in ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_JOB_ID"):
+        monkeypatch.setenv(variable, "1")
     code, output, _ = sweep(*FOUR)
     assert code == 0
     assert sweep.options("backbone", "seed") == list(itertools.product(["googlenet_gap", "vgg16_gap"], [1, 2]))
@@ -126,6 +129,8 @@ def test_every_combination_is_a_job_in_a_process_and_directory_of_its_own(
         assert command[:3] == [sys.executable, "-m", "cam_lightning.train"]
         assert not {"-m", "--multirun"} & set(command[3:])
         assert not {"RANK", "LOCAL_RANK", "MASTER_PORT", RUN_DIR_VARIABLE} & environment.keys()
+        assert not {"SLURM_NTASKS", "SLURM_PROCID"} & environment.keys()
+        assert environment["SLURM_JOB_ID"] == "1", "what is said of the allocation stays"
         assert options["sweep"] == "four", "what Weights & Biases groups by"
         assert options["trainer"] == "cpu"
         assert directory.parent == folder
@@ -295,6 +300,77 @@ def test_names_of_jobs_can_be_read(overrides: list[str], name: str, tmp_path: Pa
 def test_jobs_that_read_alike_have_other_names(tmp_path: Path) -> None:
     names = {job_directory(tmp_path, [f"seed={value}"], ["seed"]).name for value in ("'a b'", "'a=b'", "a_b")}
     assert len(names) == 3
+
+
+# SLURM, through submitit
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """A stand-in for submitit's executor: jobs run here, one after another, but for the one that it loses."""
+    submitit = pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
+    variables = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "77", "SLURM_PROCID": "0"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    lost: dict[str, str] = {}
+
+    class Job(submitit.Job):  # type: ignore[misc, name-defined]
+        def wait(self) -> None:
+            """It has ended when its result is asked for."""
+
+        def _get_outcome_and_result(self) -> tuple[str, Any]:
+            overrides = self.arguments[0]
+            if lost["job"] not in overrides:
+                return "success", self.function(*self.arguments)
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            directory = Path(next(one.value() for one in parsed if one.get_key_element() == "run_dir"))
+            (directory / "status.json").write_text(json.dumps({"state": lost["state"], "command": "of the job"}))
+            raise submitit.core.utils.UncompletedJobError(
+                "Job 77_1 (task: 0) with path r.pkl\nhas not produced any output (state: CANCELLED)\nStdout\n----"
+            )
+
+    class Executor:
+        def __init__(self, **options: Any) -> None: ...
+
+        def update_parameters(self, **options: Any) -> None: ...
+
+        def map_array(self, function: Any, *arguments: Any) -> list[Any]:
+            jobs = []
+            for number, of_one in enumerate(zip(*arguments, strict=True)):
+                job = Job("folder", f"77_{number}")
+                job.function, job.arguments = function, of_one
+                jobs.append(job)
+            return jobs
+
+    monkeypatch.setattr(submitit, "AutoExecutor", Executor)
+
+    def lose(job: str, state: str) -> None:
+        lost.update(job=job, state=state)
+
+    return lose
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_job_that_the_cluster_lost_is_a_failure_like_any_other(
+    state: str, sweep: Sweeps, cluster: Callable[[str, str], None]
+) -> None:
+    cluster("seed=2", state)
+    arguments = ("hydra/launcher=slurm", "seed=1,2,3", "sweep=s")
+    code, output, errors = sweep(*arguments)
+    assert code == 1
+    assert sweep.options("seed") == [(1,), (3,)]
+    (lost,) = (sweep.root / "s").glob("seed-2_*")
+    assert state_of(lost) == "failed"
+    reason = (
+        "the cluster lost the job: Job 77_1 (task: 0) with path r.pkl has not produced any output (state: CANCELLED)"
+    )
+    assert f"failed: {lost.name}: ChildProcessError: {reason}" in output
+    assert json.loads((lost / "status.json").read_text())["command"] == "of the job"
+    assert "error: 1 of 3 jobs not finished; the same command tries them again" in errors
+
+    cluster("none", "")
+    assert sweep(*arguments)[0] == 0
+    assert sweep.directories() == [lost]
 
 
 # Optuna
