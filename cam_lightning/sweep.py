@@ -175,7 +175,7 @@ def _losses_as_results(is_submitit: bool) -> Iterator[None]:
         except UncompletedJobError as error:
             return [error]
 
-    Job.results = results_or_loss  # type: ignore[method-assign]
+    Job.results = results_or_loss  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
