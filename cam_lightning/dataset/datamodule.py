@@ -178,7 +178,10 @@ class LocalizationDataModule(LightningDataModule):
         if not torch.cuda.is_available():
             return 0
         local_processes = self.trainer.num_devices if self.trainer is not None else 1
-        return max(1, min(8, len(os.sched_getaffinity(0)) // local_processes))
+        own = len(os.sched_getaffinity(0))
+        # A task of SLURM's is bound to its own share of these already, on clusters that bind tasks.
+        on_node = max(own, int(os.environ.get("SLURM_CPUS_ON_NODE", 0)))
+        return max(1, min(8, own, on_node // local_processes))
 
 
 def _sizes_by_epoch(size: int | Sequence[int] | Mapping[int, int | Sequence[int]]) -> dict[int, tuple[int, int]]:
