@@ -59,6 +59,7 @@ def test_the_script_that_slurm_is_sent(
         "signal": "USR2@120",
         "array": "0-2%3",
         "open-mode": "append",
+        "requeue": "",
     }
     assert {key: options.get(key) for key in expected} == expected
     assert options["output"].startswith(f"{tmp_path}/runs/big/submitit/")
