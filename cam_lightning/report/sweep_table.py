@@ -94,7 +94,7 @@ def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str]
     if by in known and by not in shown:
         shown.insert(0, by)
     names, groups = _groups(records)
-    rows = [_row(list(parameters), group, values, shown) for parameters, group in groups.items()]
+    rows = [_row(parameters, group, values, shown) for parameters, group in groups]
     rows.sort(key=lambda row: _rank(row, by))
     repeated = [note for row in rows for note in _repeated_seeds(row, names)]
     return SweepTable(names, shown, by, rows, [_unfinished(r) for r in records if r not in finished], repeated)
@@ -139,16 +139,24 @@ def _unfinished(record: RunRecord) -> Unfinished:
     )
 
 
-def _groups(records: list[RunRecord]) -> tuple[list[str], dict[tuple[str, ...], list[RunRecord]]]:
-    """The parameters that differ, and the runs by their values; runs that never began have no parameters."""
+def _groups(records: list[RunRecord]) -> tuple[list[str], list[tuple[list[str], list[RunRecord]]]]:
+    """The parameters shown, and the runs that differ in none at all, with what is shown of them.
+
+    Runs that never began have no parameters, and are in no group.
+    """
     parameters = {record.path: hyperparameters(record) for record in records if record.config}
     differing = differing_keys(list(parameters.values()))
+    shown = telling_keys(differing, list(parameters.values()))
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
         if record.path in parameters:
             of_run = parameters[record.path]
-            groups.setdefault(tuple(_shown(of_run.get(key, _ABSENT)) for key in differing), []).append(record)
-    return [key.removesuffix("._target_") for key in differing], groups
+            # Exact, and of every key: two configurations that merely look alike have no mean.
+            groups.setdefault(tuple(repr(of_run.get(key, _ABSENT)) for key in differing), []).append(record)
+    columns = [_readable([parameters[runs[0].path].get(key, _ABSENT) for runs in groups.values()]) for key in shown]
+    return [key.removesuffix("._target_") for key in shown], [
+        ([column[row] for column in columns], runs) for row, runs in enumerate(groups.values())
+    ]
 
 
 def hyperparameters(record: RunRecord) -> dict[str, Any]:
@@ -173,23 +181,37 @@ def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def differing_keys(parameters: list[dict[str, Any]]) -> list[str]:
-    """The keys whose values are not the same everywhere.
+    """The keys whose values are not the same everywhere."""
+    keys = dict.fromkeys(key for of_run in parameters for key in of_run)
+    return [key for key in keys if len({repr(of_run.get(key, _ABSENT)) for of_run in parameters}) > 1]
 
-    Where two runs have different parts (another `_target_`), the options that only one of the two parts has
-    follow from that, and are left out.
+
+def telling_keys(differing: list[str], parameters: list[dict[str, Any]]) -> list[str]:
+    """Those of the differing keys that a reader needs to tell rows apart.
+
+    Where runs have different parts (another `_target_`), an option that not all of them have, and that is the same
+    wherever the part is the same, follows from the part, and is left out.
     """
-    keys = list(dict.fromkeys(key for of_run in parameters for key in of_run))
-    differing = [key for key in keys if len({repr(of_run.get(key, _ABSENT)) for of_run in parameters}) > 1]
-    other_parts = tuple(key.removesuffix("_target_") for key in differing if key.endswith("._target_"))
-    return [
-        key
-        for key in differing
-        if not (other_parts and key.startswith(other_parts)) or all(key in of_run for of_run in parameters)
-    ]
+    targets = [key for key in differing if key.endswith("._target_")]
+
+    def follows(key: str) -> bool:
+        parts = [target for target in targets if target != key and key.startswith(target.removesuffix("_target_"))]
+        values: dict[tuple[Any, ...], set[str]] = {}
+        for of_run in parameters:
+            part = tuple(of_run.get(target) for target in parts)
+            values.setdefault(part, set()).add(repr(of_run.get(key, _ABSENT)))
+        return bool(parts) and all(len(of_part) == 1 for of_part in values.values())
+
+    return [key for key in differing if all(key in of_run for of_run in parameters) or not follows(key)]
 
 
-def _shown(value: Any) -> str:
-    """A target by its own name, a number as short as it can be."""
+def _readable(values: list[Any]) -> list[str]:
+    """A column: targets by their own names and short numbers, unless two values that differ would read alike."""
+    short = [_short(value) for value in values]
+    return short if len(set(short)) == len({repr(value) for value in values}) else [str(value) for value in values]
+
+
+def _short(value: Any) -> str:
     if isinstance(value, str) and value.startswith("cam_lightning."):
         return value.rpartition(".")[2]
     return f"{value:g}" if isinstance(value, float) else str(value)

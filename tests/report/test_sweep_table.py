@@ -118,6 +118,71 @@ def test_variants_of_one_part_are_told_apart(make: Make, tmp_path: Path) -> None
     assert sorted(row.parameters[0] for row in table.rows) == ["max", "–"]
 
 
+def test_variants_of_a_part_are_told_apart_beside_a_part_without_that_option(make: Make, tmp_path: Path) -> None:
+    """GAP and GMP differ in `pool` alone, which SqueezeNet lacks: no row is a mean over the two of them."""
+    for seed in (1, 2, 3):
+        make(f"gap{seed}", 0.1 * seed, seed, {**GAP, "pool": "mean"})
+        make(f"gmp{seed}", 0.4 + 0.1 * seed, seed, {**GAP, "pool": "max"})
+        make(f"vgg{seed}", 0.9, seed, VGG)
+    table = table_of(tmp_path)
+    assert table.parameters == ["backbone", "backbone.pool"], "the stride follows from the backbone"
+    assert [row.parameters for row in table.rows] == [
+        ["googlenet_gap", "mean"],
+        ["googlenet_gap", "max"],
+        ["vgg16_gap", "–"],
+    ]
+    assert [len(row.finished) for row in table.rows] == [3, 3, 3]
+    assert [row.measures[TOP1].mean for row in table.rows] == pytest.approx([0.2, 0.6, 0.9])
+    assert table.notes == []
+
+
+@pytest.mark.parametrize("boxes", [(0.1, 0.2, None), (None, 0.2, 0.1)])
+def test_thresholds_are_told_apart_beside_a_box_that_has_none(
+    make: Make, tmp_path: Path, boxes: tuple[float | None, ...]
+) -> None:
+    for number, threshold in enumerate(boxes):
+        box: dict[str, Any] = {"_target_": "cam_lightning.box.distance_transform.DistanceTransform"}
+        if threshold is not None:
+            box = {"_target_": "cam_lightning.box.largest_component.LargestComponent", "threshold": threshold}
+        make(f"{number}", threshold or 0.9, box=box)
+    assert [row.parameters for row in table_of(tmp_path).rows] == [
+        ["LargestComponent", "0.1"],
+        ["LargestComponent", "0.2"],
+        ["DistanceTransform", "–"],
+    ]
+
+
+def test_a_part_that_only_some_runs_have_is_a_column(make: Make, tmp_path: Path) -> None:
+    other = {"_target_": "cam_lightning.metric.y.Y"}
+    make("a", metric={"y": other, "x": {"_target_": "cam_lightning.metric.x.X", "interval": 0.1}})
+    make("b", metric={"y": other})
+    table = table_of(tmp_path)
+    assert table.parameters == ["metric.x"], "its options follow"
+    assert len(table.rows) == 2
+
+
+def test_values_that_read_alike_are_other_configurations(make: Make, tmp_path: Path) -> None:
+    """Learning rates equal to six digits, and two parts of one name."""
+    make("a", 0.1, method={"learning_rate": 0.0123456})
+    make("b", 0.2, method={"learning_rate": 0.01234561})
+    make("c", 0.3, 0, {**VGG, "_target_": "cam_lightning.backbone.other.vgg16_gap"}, method={"learning_rate": 0.5})
+    make("d", 0.4, 0, VGG, method={"learning_rate": 0.5})
+    table = table_of(tmp_path)
+    assert table.parameters == ["backbone", "method.learning_rate"]
+    assert [row.parameters for row in table.rows] == [
+        [GAP["_target_"], "0.0123456"],
+        [GAP["_target_"], "0.01234561"],
+        ["cam_lightning.backbone.other.vgg16_gap", "0.5"],
+        [VGG["_target_"], "0.5"],
+    ]
+
+
+def test_long_numbers_are_cut_where_that_tells_them_apart(make: Make, tmp_path: Path) -> None:
+    make("a", 0.1, method={"learning_rate": 0.012345678901234567})
+    make("b", 0.2, method={"learning_rate": 0.1})
+    assert [row.parameters for row in table_of(tmp_path).rows] == [["0.0123457"], ["0.1"]]
+
+
 @pytest.mark.parametrize(
     ("by", "order"), [(None, ["a", "b", "c"]), ("test/loss", ["a", "b", "c"]), ("test/accuracy", ["a", "b", "c"])]
 )
