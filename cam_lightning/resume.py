@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from cam_lightning.report.run_record import CHANGE_NO_NUMBER
 from cam_lightning.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = (
-    "trainer.max_epochs",
-    "trainer.timeout_minutes",
-    "callback.checkpoint.every_minutes",
-    "dataset.num_workers",
-    "dataset.root",
-    "logger.wandb.mode",
-)
+MAY_CHANGE = ("trainer.max_epochs", "dataset.root", *CHANGE_NO_NUMBER)
 """What a run may go on with another value of: nothing that changes a number of the epochs asked for before."""
 LAID_OUT_OVER_ALL_STEPS = ("cam_lightning.method.schedule.one_cycle",)
 

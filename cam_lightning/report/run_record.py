@@ -12,6 +12,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
+CHANGE_NO_NUMBER = (
+    "trainer.timeout_minutes",
+    "callback.checkpoint.every_minutes",
+    "dataset.num_workers",
+    "logger.wandb.mode",
+)
+"""Options that say how a run is carried out, not what it computes."""
+
 
 class Point(NamedTuple):
     """One logged number."""

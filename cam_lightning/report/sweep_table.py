@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from cam_lightning.report.figures import is_share, last_values, lower_is_better
-from cam_lightning.report.run_record import RunRecord, read_run
+from cam_lightning.report.run_record import CHANGE_NO_NUMBER, RunRecord, read_run
 
 MAIN_KEYS = (
     "test/localization_error/top1",
@@ -167,6 +167,7 @@ def hyperparameters(record: RunRecord) -> dict[str, Any]:
         key: value
         for key, value in _flat(config)
         if key.split(".")[0] not in _NOT_PARAMETERS
+        and key not in CHANGE_NO_NUMBER
         and not (key.split(".")[-1] == "seed" and value == seed)
         and not (isinstance(value, str) and run_dir in value)
     }

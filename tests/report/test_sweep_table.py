@@ -183,6 +183,25 @@ def test_long_numbers_are_cut_where_that_tells_them_apart(make: Make, tmp_path: 
     assert [row.parameters for row in table_of(tmp_path).rows] == [["0.0123457"], ["0.1"]]
 
 
+def test_how_a_run_was_carried_out_is_no_parameter_and_what_it_saw_is(make: Make, tmp_path: Path) -> None:
+    """A seed that went on with more workers is still one of the seeds; one of other images is not."""
+    for seed, workers in enumerate((0, 4)):
+        make(
+            f"a{seed}",
+            0.5 + 0.1 * seed,
+            seed,
+            dataset={"seed": seed, "root": "/a", "num_workers": workers},
+            trainer={"max_epochs": 8, "timeout_minutes": 60 * seed},
+            callback={"checkpoint": {"every_minutes": 10 + seed}},
+        )
+    make("b", 0.2, 3, dataset={"seed": 3, "root": "/b", "num_workers": 0}, trainer={"max_epochs": 8},
+         callback={"checkpoint": {"every_minutes": 10}})  # fmt: skip
+    table = table_of(tmp_path)
+    assert table.parameters == ["dataset.root"]
+    assert [row.parameters for row in table.rows] == [["/b"], ["/a"]]
+    assert [len(row.finished) for row in table.rows] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("by", "order"), [(None, ["a", "b", "c"]), ("test/loss", ["a", "b", "c"]), ("test/accuracy", ["a", "b", "c"])]
 )
