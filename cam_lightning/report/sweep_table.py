@@ -169,7 +169,7 @@ def hyperparameters(record: RunRecord) -> dict[str, Any]:
         if key.split(".")[0] not in _NOT_PARAMETERS
         and key not in CHANGE_NO_NUMBER
         and not (key.split(".")[-1] == "seed" and value == seed)
-        and not (isinstance(value, str) and run_dir in value)
+        and not (isinstance(value, str) and (value == run_dir or value.startswith(f"{run_dir}/")))
     }
 
 

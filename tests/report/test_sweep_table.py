@@ -202,6 +202,13 @@ def test_how_a_run_was_carried_out_is_no_parameter_and_what_it_saw_is(make: Make
     assert [len(row.finished) for row in table.rows] == [1, 2]
 
 
+def test_a_path_that_begins_like_the_run_s_own_is_a_parameter(make: Make, tmp_path: Path) -> None:
+    """Evaluations called after the runs that they evaluate."""
+    for name in ("gap", "vgg"):
+        make(name, checkpoint=str(tmp_path / "sweep" / f"{name}_trained" / "checkpoints" / "last.ckpt"))
+    assert table_of(tmp_path).parameters == ["checkpoint"]
+
+
 @pytest.mark.parametrize(
     ("by", "order"), [(None, ["a", "b", "c"]), ("test/loss", ["a", "b", "c"]), ("test/accuracy", ["a", "b", "c"])]
 )
