@@ -57,7 +57,7 @@ class OptunaSweeper(JobSweeper):
             # Composes one job, so that what cannot work is said before there is a folder.
             self.validate_batch_is_legal([[*fixed, *(_first(override) for override in space)]])
             self.launcher = self._open()
-        study = self._study(fixed)
+        study = self._study(fixed, space)
         trials = self._begun(study)
         while (trials or len(study.trials) < self.num_trials) and not (self.folder / STOPPED).exists():
             while len(trials) < self.jobs_at_once and len(study.trials) < self.num_trials:
@@ -76,7 +76,7 @@ class OptunaSweeper(JobSweeper):
             best = study.best_trial
             print(f"\nbest of {len(study.trials)} trials: {self.objective} = {best.value:g} with {best.params}")
 
-    def _study(self, fixed: list[str]) -> Study:
+    def _study(self, fixed: list[str], space: list[Override]) -> Study:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -93,6 +93,7 @@ class OptunaSweeper(JobSweeper):
             "objective": self.objective,
             "direction": self.direction,
             "fixed": sorted(one for one in fixed if one.partition("=")[0] not in ("sweep", "on_error")),
+            "space": sorted(override.input_line or "" for override in space),
         }
         if study.user_attrs.setdefault("about", about) != about:
             raise HydraException(

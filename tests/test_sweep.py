@@ -476,3 +476,20 @@ def test_results_of_another_question_do_not_guide_a_study(sweep: Sweeps) -> None
     code, output, errors = sweep(*few, "sweep=t", "hydra.sweeper.objective=test/nothing")
     assert code == 1
     assert "test/nothing is no result of" in output + errors
+
+
+@pytest.mark.parametrize("change", ["box.threshold=0.1,0.3", "dataset.batch_size=int(interval(8,32))"])
+def test_results_of_another_search_space_do_not_guide_a_study(sweep: Sweeps, change: str) -> None:
+    """Of other values Optuna would fail without saying what to do; another interval it would mix in silently."""
+    pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+    sweep.work = quality
+    once = ("hydra.sweeper.num_trials=1", "sweep=s")
+    assert sweep(*STUDY, *once)[0] == 0
+    key = change.partition("=")[0]
+    others = [option for option in STUDY if not option.startswith(f"{key}=")]
+    code, output, errors = sweep(*others, change, "hydra.sweeper.num_trials=2", "sweep=s")
+    assert code == 1
+    assert "give it another name: sweep=NAME" in output + errors
+    assert change in output + errors
+    assert sweep.started == []
+    assert sweep(*reversed(STUDY), *once)[0] == 0, "in another order it is the same question"
