@@ -151,6 +151,14 @@ class LocalizationDataModule(LightningDataModule):
             self.skipped.note(split, self.examples[split], batch.skipped_S)
         return batch
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the images skipped so far, on any rank; all of them must call it."""
+        return {"skipped": self.skipped.positions()} if self.on_bad_image == "skip" else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.setup()
+        self.skipped.remember(state_dict["skipped"], self.examples)
+
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         examples = self.examples[split]
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -28,14 +29,25 @@ class SkippedImages:
                 known.add(index)
                 log.warning("skipped: %s", examples.complaint(index))
 
-    def ids(self) -> dict[str, list[str]]:
-        """The skipped images' ids by split, in the split's order, of all ranks; all of them must call it."""
+    def positions(self) -> dict[str, list[int]]:
+        """The skipped images' positions by split, rising, of all ranks; all of them must call it."""
         gathered = [self._indices]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts: list[dict[str, set[int]] | None] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, self._indices)
             gathered = [part for part in parts if part is not None]
+        splits = dict.fromkeys(split for part in gathered for split in part)
+        return {split: sorted(set().union(*(part.get(split, ()) for part in gathered))) for split in splits}
+
+    def remember(self, positions: Mapping[str, Sequence[int]], examples: Mapping[str, Examples]) -> None:
+        """Adds what `positions` gave before a run was cut off; `examples` are all splits."""
+        for split, indices in positions.items():
+            self._examples[split] = examples[split]
+            self._indices.setdefault(split, set()).update(indices)
+
+    def ids(self) -> dict[str, list[str]]:
+        """The skipped images' ids by split, in the split's order, of all ranks; all of them must call it."""
+        positions = self.positions()
         return {
-            split: [examples.ids[index] for index in sorted(set().union(*(part.get(split, ()) for part in gathered)))]
-            for split, examples in self._examples.items()
+            split: [examples.ids[index] for index in positions[split]] for split, examples in self._examples.items()
         }

@@ -29,20 +29,25 @@ NUM_CLASSES = 3
 class NoiseSplit(ImageSplit):
     """Noise, 8 high and 10 wide."""
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, broken: frozenset[int] = frozenset()) -> None:
+        self.broken = broken
         self.ids = [f"{seed}/{i}" for i in range(count)]
         self.label_N = np.arange(count) % NUM_CLASSES
         self.images = np.random.default_rng(seed).integers(0, 256, (count, 8, 10, 3), dtype=np.uint8)
 
     def read(self, index: int) -> RawImage:
+        if index in self.broken:
+            raise OSError(f"{self.ids[index]} is broken")
         return RawImage(self.images[index], np.zeros((0, 4), np.float32))
 
 
 class NoiseData(LocalizationDataModule):
-    """5 batches of 4 and a remainder, which differs from epoch to epoch; 7 images held out."""
+    """5 batches of 4 and a remainder, which differs from epoch to epoch; 7 images held out; some are unreadable."""
+
+    broken: frozenset[int] = frozenset()
 
     def read_splits(self) -> tuple[list[str], ImageSplit, ImageSplit]:
-        return ["a", "b", "c"], NoiseSplit(0, 30), NoiseSplit(1, 6)
+        return ["a", "b", "c"], NoiseSplit(0, 30, self.broken), NoiseSplit(1, 6)
 
 
 class Dropping(nn.Module):
@@ -84,12 +89,19 @@ class CutAt(Callback):
 
 
 def fit(
-    folder: Path, cut: Callback | None = None, monitor: str | None = "val/loss", num_workers: int = 0, **options: Any
+    folder: Path,
+    cut: Callback | None = None,
+    monitor: str | None = "val/loss",
+    num_workers: int = 0,
+    broken: frozenset[int] = frozenset(),
+    **options: Any,
 ) -> tuple[Classification, Trainer]:
     """Trains in `folder`, from its last checkpoint where it has one; the network at the end."""
     torch.manual_seed(0)
     method = Classification(Dropping(), partial(torch.optim.SGD, momentum=0.9), one_cycle, 0.1, seed=3)
     data = NoiseData(image_size=(8, 10), batch_size=4, val_fraction=7 / 30, num_workers=num_workers, seed=5)
+    data.on_bad_image = "skip" if broken else "error"
+    data.broken = broken
     folder.mkdir(exist_ok=True)
     logger = MetricsFile(folder)
     path = folder / LAST if (folder / LAST).exists() else None
@@ -250,6 +262,19 @@ def test_a_full_disk_ends_training_and_leaves_the_last_good_checkpoint(
     monkeypatch.undo()
     resumed, _ = fit(tmp_path)
     assert same(resumed, fit(tmp_path / "whole")[0])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_images_that_were_skipped_before_the_cut_are_counted_in_the_end(tmp_path: Path) -> None:
+    """What the last batches alone would meet is a part of them."""
+    broken = frozenset(range(0, 30, 2))
+    _, whole = fit(tmp_path / "whole", broken=broken)
+    skipped = whole.datamodule.skipped.ids()  # type: ignore[attr-defined]
+    assert {*skipped["train"], *skipped["val"]} == {f"0/{index}" for index in broken}
+    with pytest.raises(Cut):
+        fit(tmp_path / "cut", CutAt(57), broken=broken)
+    _, resumed = fit(tmp_path / "cut", broken=broken)
+    assert resumed.datamodule.skipped.ids() == skipped  # type: ignore[attr-defined]
 
 
 def test_an_unknown_mode_is_named(tmp_path: Path) -> None:
