@@ -80,6 +80,11 @@ class Checkpoints(Checkpoint):
             if content.get("monitor") == self.monitor:
                 self.best_value = content["best_value"]
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Before anything else that the ranks do together, which would only hang.
+        if trainer.world_size > 1:
+            self._require_one_position(trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         interruption.deferred = True
@@ -178,6 +183,21 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.folder / LAST, weights_only=False, storage_options={"keep_as": PREVIOUS})
         self._saved_at = time.monotonic()
 
+    def _require_one_position(self, trainer: Trainer) -> None:
+        """Raises ValueError on every rank unless all of them read the same checkpoint, or none."""
+        own_3 = torch.tensor([self._position.get(key, -1) for key in ("epoch", "batch", "step")])
+        own_3 = own_3.to(trainer.strategy.root_device)
+        of_ranks = [torch.empty_like(own_3) for _ in range(trainer.world_size)]
+        torch.distributed.all_gather(of_ranks, own_3)
+        first, *others = (_words(*position_3.tolist()) for position_3 in of_ranks)
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                raise ValueError(
+                    f"the processes have not read the same checkpoint of {self.folder}: rank 0 goes on from {first}, "
+                    f"rank {rank} from {other}. One of them could not read {LAST} and took the one before; see that "
+                    "every node can read the folder, and start again with resume"
+                )
+
     def _agreed(self, trainer: Trainer) -> tuple[bool, bool]:
         """Whether a checkpoint is due and whether an end is asked for, the same on every rank."""
         is_due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.every_seconds
@@ -193,6 +213,10 @@ class Checkpoints(Checkpoint):
         """Whether a validation begins that ends an epoch of training."""
         ends_epoch = trainer.fit_loop.batch_idx + 1 == trainer.num_training_batches
         return trainer.state.fn == "fit" and not trainer.sanity_checking and ends_epoch
+
+
+def _words(epoch: int, batch: int, step: int) -> str:
+    return f"epoch {epoch}, batch {batch}, step {step}" if step >= 0 else "the beginning"
 
 
 def _is_trial(trainer: Trainer) -> bool:

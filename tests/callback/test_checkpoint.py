@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import types
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,47 @@ def test_images_that_were_skipped_before_the_cut_are_counted_in_the_end(tmp_path
         fit(tmp_path / "cut", CutAt(57), broken=broken)
     _, resumed = fit(tmp_path / "cut", broken=broken)
     assert resumed.datamodule.skipped.ids() == skipped  # type: ignore[attr-defined]
+
+
+HERE = {"epoch": 2, "batch": 0, "step": 50}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "says"),
+    [
+        (HERE, HERE, None),
+        ({}, {}, None),
+        (HERE, {**HERE, "batch": 1}, "rank 0 goes on from epoch 2, batch 1, step 50, rank 2 from epoch 2, batch 0,"),
+        ({}, HERE, "rank 0 goes on from epoch 2, batch 0, step 50, rank 2 from the beginning"),
+        (HERE, {}, "rank 0 goes on from the beginning, rank 2 from epoch 2, batch 0, step 50"),
+    ],
+)
+def test_ranks_that_read_other_checkpoints_are_an_error(
+    own: dict[str, int], other: dict[str, int], says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each falls back to the one before by itself; they would go on at other places, with other optimizers."""
+
+    def checkpoints(position: dict[str, int]) -> Checkpoints:
+        made = Checkpoints(str(tmp_path))
+        made.on_load_checkpoint(trainer, None, {"position": position})  # type: ignore[arg-type]
+        return made
+
+    def gather(of_ranks: list[Tensor], own_3: Tensor) -> None:
+        """The first call is by ranks 0 and 1, which only show what they have; the second by rank 2."""
+        shown.append(own_3)
+        for tensor, value in zip(of_ranks, [shown[0], shown[0], own_3], strict=True):
+            tensor.copy_(value)
+
+    shown: list[Tensor] = []
+    monkeypatch.setattr(torch.distributed, "all_gather", gather)
+    strategy = types.SimpleNamespace(root_device=torch.device("cpu"))
+    trainer: Any = types.SimpleNamespace(world_size=3, strategy=strategy)
+    checkpoints(other).on_fit_start(trainer, None)  # type: ignore[arg-type]
+    if says is None:
+        checkpoints(own).on_fit_start(trainer, None)  # type: ignore[arg-type]
+        return
+    with pytest.raises(ValueError, match=f"not read the same checkpoint of .*: {says}"):
+        checkpoints(own).on_fit_start(trainer, None)  # type: ignore[arg-type]
 
 
 def test_an_unknown_mode_is_named(tmp_path: Path) -> None:
