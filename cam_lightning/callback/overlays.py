@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
-from cam_lightning.functional.overlap import best_overlap
+from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, contact_sheet, localization_picture
 
 
@@ -77,7 +77,7 @@ class Overlays:
         detail = "class right" if predicted == label else f"class wrong: {self.class_names[label]}"
         if int(truth.num_boxes_B[row]):
             verdict = "hit" if iou >= self.iou_threshold else "miss"
-            detail = f"IoU {iou:.2f} ({verdict}), {detail}"
+            detail = f"IoU {written_overlap(iou)} ({verdict}), {detail}"
         return Caption(headline, detail)
 
 

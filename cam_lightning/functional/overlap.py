@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_DOWN, Decimal
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,14 @@ def best_overlap(boxes_BP4: Tensor, truth_BN4: Tensor, num_truth_B: Tensor) -> T
     if iou_BPN.shape[2] == 0:
         return iou_BPN.new_zeros(iou_BPN.shape[:2])
     return iou_BPN.amax(-1)
+
+
+def written_overlap(iou: float, digits: int = 2) -> str:
+    """An IoU cut off, never rounded up, so that it does not contradict its verdict: 0.4999 is a miss and reads `0.49`.
+
+    Of the decimal that the number is written as: 0.29, which binary cannot hold, reads `0.29`.
+    """
+    return f"{Decimal(repr(float(iou))).quantize(Decimal(10) ** -digits, ROUND_DOWN)}"
 
 
 def _area(box_4: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cam_lightning.functional.overlap import written_overlap
 from cam_lightning.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from cam_lightning.report.figures import last_values, learning_curves, overlaps, result_table, threshold_chart
 from cam_lightning.report.gallery import build_gallery
@@ -22,6 +23,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 """Everything that a run directory says is text to a page: the templates escape it."""
+TEMPLATES.filters["overlap"] = written_overlap
 
 
 def write_report(run_dir: Path) -> Path:

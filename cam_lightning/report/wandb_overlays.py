@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.fraction import as_fractions
-from cam_lightning.functional.overlap import best_overlap
+from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, localization_picture
 
 MOST_IMAGES = 32
@@ -130,7 +130,7 @@ class WandbOverlays:
     def _overlay(self, one: dict[str, Any], image_HW3: np.ndarray) -> np.ndarray:
         detail = f"class {'right' if one['predicted'] == one['label'] else 'wrong'}"
         if one["iou"] is not None:
-            detail = f"IoU {one['iou']:.2f}, {detail}"
+            detail = f"IoU {written_overlap(one['iou'])}, {detail}"
         return localization_picture(
             image_HW3,
             np.array(one["map"], np.float32),

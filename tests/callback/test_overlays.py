@@ -76,7 +76,7 @@ def test_an_unknown_colour_map_is_an_error_before_any_image(tmp_path: Path) -> N
     ("label", "num_boxes", "iou", "expected"),
     [
         (1, 1, 0.5, ("ZEBRA  88%", "IoU 0.50 (hit), class right")),
-        (0, 2, 0.494, ("ZEBRA  88%", "IoU 0.49 (miss), class wrong: HORSE")),
+        (0, 2, 0.499, ("ZEBRA  88%", "IoU 0.49 (miss), class wrong: HORSE")),
         (0, 0, 0.0, ("ZEBRA  88%", "class wrong: HORSE")),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from fractions import Fraction
 
 import pytest
 import torch
 
-from cam_lightning.functional.overlap import best_overlap, intersection_over_union
+from cam_lightning.functional.overlap import best_overlap, intersection_over_union, written_overlap
 
 Box = list[int]
 
@@ -90,3 +91,20 @@ def test_best_overlap_against_a_plain_loop() -> None:
 def test_a_batch_in_which_no_image_has_a_box() -> None:
     best_BP = best_overlap(torch.ones(2, 5, 4), torch.zeros(2, 0, 4), torch.tensor([0, 0]))
     assert best_BP.tolist() == [[0] * 5] * 2
+
+
+@pytest.mark.parametrize(
+    ("overlap", "digits", "expected"),
+    [(0.5, 2, "0.50"), (0.497, 2, "0.49"), (math.nextafter(0.5, 0), 3, "0.499"), (0.29, 2, "0.29"), (1, 2, "1.00"),
+     (0.0, 3, "0.000"), (1e-7, 2, "0.00")],
+)  # fmt: skip
+def test_an_overlap_reads_as_what_it_counts(overlap: float, digits: int, expected: str) -> None:
+    assert written_overlap(overlap, digits) == expected
+
+
+def test_no_written_overlap_contradicts_a_threshold_of_as_many_digits() -> None:
+    for total in range(1, 60):
+        for both in range(total + 1):
+            for percent in range(0, 101, 5):
+                is_hit = both / total >= percent / 100
+                assert (Fraction(written_overlap(both / total)) >= Fraction(percent, 100)) == is_hit
