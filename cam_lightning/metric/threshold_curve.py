@@ -21,9 +21,9 @@ class ThresholdCurve(CounterMetric):
     """GT-known and top-1, top-5 localization errors of the run's own rule at many thresholds, from one sweep per map.
 
     At a threshold t every error is what the run gives with `box.threshold=t`. A guess counts only where its class is
-    the label, so the label's map alone is swept. Thresholds lie `interval` apart from 0 to below 1, and where `fixed`
-    has them. `input_size` is the network's, an int or height and width; only boxes of frame `input` need it. Images
-    without a known box are not counted; a box generator without a threshold has no curve, and no key.
+    the label, so the label's map alone is swept. Thresholds lie `interval` apart from 0 to below 1, where `fixed` has
+    them, and at the box's own. `input_size` is the network's, an int or height and width; only boxes of frame `input`
+    need it. Images without a known box are not counted; a box generator without a threshold has no curve, and no key.
     """
 
     needs_maps = True
@@ -43,11 +43,13 @@ class ThresholdCurve(CounterMetric):
                 f"got {interval} and {list(fixed)}"
             )
         # Rounded, so that the grid has the very number that a user means by 0.07.
-        grid_Q = np.round(np.arange(0, 1, interval), 12)
-        self.thresholds_Q = np.unique(np.concatenate([grid_Q, np.asarray(fixed, np.float64)]))
-        check_thresholds(self.thresholds_Q)
-        super().__init__(hits=(len(KEYS), len(self.thresholds_Q)), num_images=())
+        grid = np.round(np.arange(0, 1, interval), 12).tolist()
+        super().__init__(num_images=())
         self.box = box if isinstance(box, ThresholdSweep) else None
+        # So that the run's own error is on the curve, and never below its oracle.
+        threshold = getattr(box, "threshold", None)
+        own = [threshold] if threshold is not None and 0 <= threshold < 1 else []
+        self._sweep_at([*grid, *fixed, *own])
         self.fixed = tuple(fixed)
         self.iou_threshold = iou_threshold
         height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
@@ -57,14 +59,17 @@ class ThresholdCurve(CounterMetric):
         """Of the last `compute`: `threshold`, and the error under each key."""
 
     def carry(self, thresholds: Mapping[str, float]) -> None:
-        """Reports these thresholds by key, chosen on another split, as `…@selected`; raises ValueError off the grid."""
-        missing = sorted(set(thresholds.values()) - set(self.thresholds_Q.tolist()))
-        if missing:
-            raise ValueError(
-                f"the thresholds {missing} were selected and are not among those of metric.threshold_curve: "
-                "give the interval and the fixed ones that they were selected with"
-            )
+        """Reports these thresholds by key, chosen on another split, as `…@selected`; before any image is counted."""
+        if not set(thresholds.values()) <= set(self.thresholds_Q.tolist()):
+            self._sweep_at([*self.thresholds_Q.tolist(), *thresholds.values()])
         self.selected = dict(thresholds)
+
+    def _sweep_at(self, thresholds: Sequence[float]) -> None:
+        """Sets what is swept, with counters of its length."""
+        self.thresholds_Q = np.unique(np.asarray(thresholds, np.float64))
+        check_thresholds(self.thresholds_Q)
+        shape = (len(KEYS), len(self.thresholds_Q))
+        self.add_state("hits", torch.zeros(shape, dtype=torch.int64, device=self.device), dist_reduce_fx="sum")
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
         """Counts one batch; both arguments on the CPU, boxes in frame `original`."""

@@ -98,8 +98,41 @@ def test_what_was_best_on_one_split_is_reported_on_another(mapped: Any) -> None:
         assert values[f"{key}@selected"] == curve.curves[key][curve.curves["threshold"].index(chosen[key])]
         assert values[f"{key}@selected"] >= values[f"{key}@oracle"]
     assert any(values[f"{key}@selected"] > values[f"{key}@oracle"] for key in KEYS)
-    with pytest.raises(ValueError, match=r"\[0.123\] were selected and are not among"):
-        curve.carry({KEYS[0]: 0.123})
+
+
+def test_a_threshold_off_the_grid_can_be_carried(mapped: Any) -> None:
+    """Chosen by a run whose own it was, and reported by an evaluation at another."""
+    curve, wanted = ThresholdCurve(Box(), interval=0.25), ThresholdCurve(Box(), fixed=[0.123], interval=0.25)
+    for key in KEYS:
+        curve.carry({KEYS[2]: 0.5, key: 0.123})
+        curve.reset()
+        curve.update(*mapped)
+        values = curve.compute()
+        assert values[f"{key}@selected/threshold"] == 0.123
+        wanted.reset()
+        wanted.update(*mapped)
+        assert values[f"{key}@selected"] == wanted.compute()[f"{key}@0.123"]
+
+
+@pytest.mark.parametrize(("own", "thresholds"), [
+    (0.155, [0.0, 0.155, 0.25, 0.3, 0.5, 0.75]), (0.25, [0.0, 0.25, 0.3, 0.5, 0.75]),
+    (1.5, [0.0, 0.25, 0.3, 0.5, 0.75]),
+])  # fmt: skip
+def test_the_boxes_own_threshold_is_a_candidate(mapped: Any, own: float, thresholds: list[float]) -> None:
+    """So that no run is better than its oracle; a level of raw maps may lie outside of what is swept."""
+
+    class Own(Box):
+        threshold = own
+
+    curve = ThresholdCurve(Own(), interval=0.25)
+    curve.update(*mapped)
+    values = curve.compute()
+    assert curve.curves["threshold"] == thresholds
+    if own in thresholds:
+        metric = GtKnownError()
+        metric.update(*at_threshold(mapped, own))
+        error = metric.compute()["gt_known_error"]
+        assert curve.curves["gt_known_error"][thresholds.index(own)] == error >= values["gt_known_error@oracle"]
 
 
 def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_every_split: Any) -> None:
@@ -108,7 +141,7 @@ def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_ev
 
     def make() -> ThresholdCurve:
         metric = ThresholdCurve(Box(), interval=0.1)
-        metric.carry({KEYS[1]: 0.4})
+        metric.carry({KEYS[1]: 0.123})
         return metric
 
     check_every_split(make, update, 120)
