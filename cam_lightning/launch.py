@@ -28,6 +28,7 @@ from cam_lightning.environment import record_environment
 from cam_lightning.job import run_apart
 from cam_lightning.logs import start_logging
 from cam_lightning.override import assign
+from cam_lightning.report.printing import outlive_reader
 from cam_lightning.resume import stored_config
 from cam_lightning.run import RunDirectory
 from cam_lightning.sweep import register_sweepers
@@ -60,6 +61,7 @@ def entry_point(name: str) -> Callable[[], None]:
             run_job(name, config)
 
     def main() -> None:
+        outlive_reader()
         sys.argv[1:] = readable(sys.argv[1:])
         register_sweepers()
         try:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cam_lightning.report.printing import outlive_reader
+
 FORMATS = ("text", "markdown", "csv")
 
 
@@ -36,6 +38,7 @@ def write_reports(folders: list[Path], output: Path | None, by: str | None, keys
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code, which is 2 where nothing can be shown."""
+    outlive_reader()
     parser = argparse.ArgumentParser(prog="python -m cam_lightning.report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep, any folder of runs, or a run")
     parser.add_argument("--by", metavar="KEY", help="the result that orders the table, such as test/gt_known_error")

@@ -1,0 +1,33 @@
+"""Standard output that outlives its reader."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from typing import Any
+
+
+class _Outliving(io.FileIO):
+    """A pipe into which one can go on writing, in vain, when nobody reads it any more."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
+def outlive_reader() -> None:
+    """Makes `print` go on silently where the reader of a pipe has left, as `| head` does.
+
+    A training run of hours is not to fail because its last table is not wanted.
+    """
+    if sys.stdout is sys.__stdout__ and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        sys.stdout.flush()
+        pipe = io.BufferedWriter(_Outliving(sys.stdout.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(pipe, encoding=sys.stdout.encoding, errors=sys.stdout.errors, line_buffering=True)
