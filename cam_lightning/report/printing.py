@@ -27,7 +27,8 @@ def outlive_reader() -> None:
 
     A training run of hours is not to fail because its last table is not wanted.
     """
-    if sys.stdout is sys.__stdout__ and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
-        sys.stdout.flush()
-        pipe = io.BufferedWriter(_Outliving(sys.stdout.fileno(), "w", closefd=False))
-        sys.stdout = io.TextIOWrapper(pipe, encoding=sys.stdout.encoding, errors=sys.stdout.errors, line_buffering=True)
+    stdout = sys.stdout
+    if stdout is sys.__stdout__ and stdout is not None and stat.S_ISFIFO(os.fstat(stdout.fileno()).st_mode):
+        stdout.flush()
+        pipe = io.BufferedWriter(_Outliving(stdout.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(pipe, encoding=stdout.encoding, errors=stdout.errors, line_buffering=True)
