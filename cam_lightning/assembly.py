@@ -133,8 +133,7 @@ def _localization_protocol(callback: LocalizationCallback, config: DictConfig) -
     results |= {f"box/{key}": value for key, value in protocol(callback.box).items()}
     results |= {f"baseline/{name}": share for name, share in callback.baselines.items()}
     for name, metric in config.metric.items():
-        options = OmegaConf.to_container(metric, resolve=True)
-        assert isinstance(options, dict)
+        options: dict[str, Any] = OmegaConf.to_container(metric, resolve=True)  # type: ignore[assignment]
         results[f"metric/{name}"] = options.pop("_target_")
         # A part within a part is described above.
         results |= {f"metric/{name}/{key}": value for key, value in options.items() if not isinstance(value, dict)}

@@ -61,7 +61,7 @@ class Checkpoints(Checkpoint):
         self._saved_at = 0.0
         self._is_best = False
         """Whether it is `best.ckpt` that is being written, which nothing goes on from."""
-        self._voters: torch.distributed.ProcessGroup | None = None
+        self._voters: Any = None
         self._position: dict[str, Any] = {}
         """Where training stands: what the checkpoint that is being written, or was just read, says."""
 
