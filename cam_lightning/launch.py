@@ -6,6 +6,7 @@ Only light imports here: `--help` and `--cfg job` answer before torch is ever lo
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import logging
 import os
@@ -41,6 +42,10 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraException, OmegaConfBaseException)
 """Errors whose message is meant for the user; the traceback goes to the run's log and status."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, and what limits a user's share of it or the size of a file."""
 
 
 def entry_point(name: str) -> Callable[[], None]:
@@ -202,6 +207,8 @@ def _message(error: BaseException) -> str:
     text = str(error)
     if text.startswith("Caught ") and "DataLoader worker" in text:
         return text.strip().splitlines()[-1].partition(": ")[2]
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+        return f"a file could not be written ({error.strerror}). Make room; what was written before is kept"
     return text
 
 

@@ -381,6 +381,14 @@ def test_a_directory_in_use_stops_the_job(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_full_disk_is_said_where_the_library_that_wrote_names_no_file(
+    job: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        job(failing(OSError(28, "No space left on device")))
+    assert "error: a file could not be written (No space left on device). Make room;" in capsys.readouterr().err
+
+
 def test_a_torchvision_of_another_torch_is_explained() -> None:
     """What `import torchvision` says of it helps nobody."""
     error = root_cause(RuntimeError("operator torchvision::nms does not exist"))
