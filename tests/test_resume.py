@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 # Whole processes
 
-TINY = ["dataset.num_train=24", "dataset.num_test=6", "dataset.image_size=32", "dataset.train_size=32",
+TINY = ["dataset.num_train=24", "dataset.num_test=12", "dataset.image_size=32", "dataset.train_size=32",
         "dataset.batch_size=4", "dataset.val_fraction=0.2", "backbone.width=0.25", "backbone.stride=8",
         "trainer=cpu", "trainer.log_every_n_steps=1", "callback.checkpoint.every_minutes=0"]  # fmt: skip
 
