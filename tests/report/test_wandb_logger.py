@@ -331,6 +331,8 @@ def test_a_job_that_goes_on_has_the_run_that_it_had(tmp_path: Path) -> None:
 
 def test_finishing_without_a_run_does_nothing(tmp_path: Path) -> None:
     finish_run(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
+    assert wandb.run is None
 
 
 def test_more_pictures_than_a_step_may_hold_are_refused(tmp_path: Path) -> None:
