@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class LocalizationDataModule(LightningDataModule):
 
     Fit validates on the dataset's own `train-fullsup` where it has one, else on `val_fraction` of the training
     images, held out with `seed`; `test` is never seen before the end. Training may see smaller images (`train_size`)
-    than evaluation (`image_size`): it is cheaper by the area, and a pooled network takes any size; `{0: 64, 5: 80}`
+    than evaluation (`image_size`): it is cheaper by the area, and a pooled network takes any size; `[[0, 64], [5, 80]]`
     gives a size from an epoch on, so that the first epochs, which need no detail, are the cheapest. `classes` (names,
     or a number: the first so many) restricts every split; `images_per_class` shortens training alone, so that errors
     stay comparable. `batch_size` is per process. An image that cannot be read ends the run with its path
@@ -44,7 +44,7 @@ class LocalizationDataModule(LightningDataModule):
     def __init__(
         self,
         image_size: int | Sequence[int] = 224,
-        train_size: int | Sequence[int] | Mapping[int, int | Sequence[int]] | None = None,
+        train_size: int | Sequence[int] | Sequence[tuple[int, int | Sequence[int]]] | None = None,
         batch_size: int = 32,
         augmentation: Augmentation | None = None,
         val_fraction: float = 0.1,
@@ -192,12 +192,17 @@ class LocalizationDataModule(LightningDataModule):
         return max(1, min(8, own, on_node // local_processes))
 
 
-def _sizes_by_epoch(size: int | Sequence[int] | Mapping[int, int | Sequence[int]]) -> dict[int, tuple[int, int]]:
-    if not isinstance(size, Mapping):
-        return {0: height_and_width(size)}
-    if 0 not in size:
-        raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {dict(size)}")
-    return {epoch: height_and_width(size) for epoch, size in size.items()}
+def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
+    """From first epochs to heights and widths; one size is that of every epoch."""
+    # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
+    by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
+    try:
+        sizes = {int(epoch): height_and_width(size) for epoch, size in (size if by_epoch else [(0, size)])}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
+    if 0 not in sizes:
+        raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {size}")
+    return sizes
 
 
 def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:

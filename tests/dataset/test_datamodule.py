@@ -92,7 +92,7 @@ def test_training_images_may_be_smaller() -> None:
 
 
 def test_training_images_may_grow_with_the_epochs() -> None:
-    data = dataset(image_size=28, train_size={0: 12, 2: [16, 20]})
+    data = dataset(image_size=28, train_size=[[0, 12], [2, [16, 20]]])
     train = data.examples["train"]
     shapes = [train[epoch, 0].image_3HW.shape[1:] for epoch in range(4)]
     assert shapes == [(12, 12), (12, 12), (16, 20), (16, 20)]
@@ -101,7 +101,13 @@ def test_training_images_may_grow_with_the_epochs() -> None:
 
 def test_sizes_by_epoch_begin_with_the_first() -> None:
     with pytest.raises(ValueError, match="epoch 0"):
-        dataset(train_size={1: 12})
+        dataset(train_size=[[1, 12]])
+
+
+@pytest.mark.parametrize("wrong", [{0: 12}, [], [0, 12, 2], [[0, 12], [2]], [[0, 12], 20], "large"])
+def test_a_malformed_training_size_is_shown_the_forms_there_are(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="HEIGHT, WIDTH"):
+        dataset(train_size=wrong)
 
 
 def test_training_and_held_out_images_are_disjoint_and_stratified() -> None:
