@@ -40,7 +40,9 @@ class Classification(LightningModule):
 
     `scale_learning_rate` is the batch size that `learning_rate` is meant for: the rate is then multiplied by
     the images per step, over all processes and accumulated batches, over that (Goyal et al. 2017, section 2.1).
-    `compile` has torch.compile make the network's kernels; checkpoints stay the same.
+    `compile` has torch.compile make the network's kernels; checkpoints stay the same. `label_smoothing` is the
+    share of a training label that all classes get evenly (Szegedy et al. 2016, section 7); `val` and `test` losses
+    are of the labels themselves.
 
     Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and
     `<split>/num_images`.
@@ -60,10 +62,13 @@ class Classification(LightningModule):
         seed: int = 0,
         scale_learning_rate: int | None = None,
         compile: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if evaluation_precision not in ("float32", "trainer"):
             raise ValueError(f"method.evaluation_precision is float32 or trainer; got {evaluation_precision!r}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"method.label_smoothing is a share of at least 0, and below 1; got {label_smoothing!r}")
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.memory_format)
         self.optimizer = optimizer
@@ -75,6 +80,7 @@ class Classification(LightningModule):
         self.evaluation_precision = evaluation_precision
         self.seed = seed
         self.scale_learning_rate = scale_learning_rate
+        self.label_smoothing = label_smoothing
         if compile:
             # In place: `torch.compile(network)` would rename every parameter in the checkpoints.
             self.network.compile()
@@ -105,7 +111,7 @@ class Classification(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         output = self.network(batch.image_B3HW)
-        loss = F.cross_entropy(output.logits_BC, batch.truth.label_B)
+        loss = F.cross_entropy(output.logits_BC, batch.truth.label_B, label_smoothing=self.label_smoothing)
         self._require_finite_loss()
         self._unchecked = (loss.detach(), self.global_step, batch.index_B)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False)

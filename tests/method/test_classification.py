@@ -321,20 +321,41 @@ def test_fractions_reach_the_files_as_float64(network: Any, data: Any, trainer: 
     assert written == {"test/third": 1 / 3, "test/count": 2**24 + 1}
 
 
-def test_the_training_loss_is_the_cross_entropy_of_the_batch(network: Any, data: Any, trainer: Any) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_training_loss_is_the_cross_entropy_against_the_smoothed_label(
+    network: Any, data: Any, trainer: Any, smoothing: float
+) -> None:
+    """A share of the label is spread over all classes, its own among them."""
     seen: list[float] = []
 
     class Spy(Classification):
         def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
             with torch.no_grad():
-                logits = self.network(batch.image_B3HW).logits_BC
-            expected = F.cross_entropy(logits, batch.truth.label_B)
+                surprise_BC = -F.log_softmax(self.network(batch.image_B3HW).logits_BC, dim=1)
+            of_label_B = surprise_BC[torch.arange(len(surprise_BC)), batch.truth.label_B]
+            expected = ((1 - smoothing) * of_label_B + smoothing * surprise_BC.mean(dim=1)).mean()
             loss = super().training_step(batch, batch_idx)
             assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
             seen.append(loss.item())
             return loss
 
     fitting = trainer(max_steps=2, limit_val_batches=0)
-    fitting.fit(Spy(network, optimizer=SGD, schedule=None, learning_rate=0.1), datamodule=data)
+    module = Spy(network, optimizer=SGD, schedule=None, learning_rate=0.1, label_smoothing=smoothing)
+    fitting.fit(module, datamodule=data)
     assert logged(fitting)["train/loss"] == pytest.approx(seen[-1])
     assert len(seen) == 2
+
+
+def test_the_loss_of_evaluation_is_that_of_the_label_itself(network: Any, data: Any, trainer: Any) -> None:
+    losses = []
+    for smoothing in (0.0, 0.3):
+        testing = trainer()
+        testing.test(method(network, label_smoothing=smoothing), datamodule=data, verbose=False)
+        losses.append(logged(testing)["test/loss"])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.0])
+def test_a_smoothing_that_leaves_no_label_is_an_error(network: Any, wrong: float) -> None:
+    with pytest.raises(ValueError, match="label_smoothing"):
+        method(network, label_smoothing=wrong)
