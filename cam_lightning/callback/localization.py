@@ -137,10 +137,10 @@ class LocalizationCallback(Callback):
             metric.to(pl_module.device)
         if trainer.sanity_checking:
             return
-        thresholds = self._carried() if split == "test" else {}
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        thresholds = self._carried(data) if split == "test" else {}
         for curve in self._curves():
             curve.carry(thresholds)
-        data = trainer.datamodule  # type: ignore[attr-defined]
         names = [data.display_name(name) for name in data.class_names]
         for sink in self.sinks:
             sink.start(split, data.examples[split], names, trainer.global_rank, trainer.world_size)
@@ -190,7 +190,8 @@ class LocalizationCallback(Callback):
                 values |= {f"baseline/{name}/{key}": value for key, value in metric.compute().items()}
         log_exactly(pl_module, split, values)
         if split == "val":
-            self.selection = {"rule": self._rule(), "thresholds": chosen_thresholds(values)}
+            rule = self._rule(trainer.datamodule)  # type: ignore[attr-defined]
+            self.selection = {"rule": rule, "thresholds": chosen_thresholds(values)}
         for sink in self.sinks:
             sink.finish()
         trainer.strategy.barrier("every rank has written its part")
@@ -202,22 +203,18 @@ class LocalizationCallback(Callback):
     def _curves(self) -> list[ThresholdCurve]:
         return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdCurve)]
 
-    def _rule(self) -> dict[str, Any]:
-        cam, box = protocol(self.cam), protocol(self.box)
-        return {
-            "cam": type(self.cam).__name__,
-            **{f"cam/{key}": value for key, value in cam.items()},
-            **{key: value for key, value in box.items() if key != "threshold"},
-        }
+    def _rule(self, data: Any) -> dict[str, Any]:
+        """What a threshold is chosen for: of which images, and by which maps and boxes."""
+        rule = {"dataset": type(data).__name__, "num_classes": len(data.class_names)}
+        rule |= {"input_size": list(data.input_size), "cam": type(self.cam).__name__}
+        rule |= {f"cam/{key}": value for key, value in protocol(self.cam).items()}
+        return rule | {key: value for key, value in protocol(self.box).items() if key != "threshold"}
 
-    def _carried(self) -> dict[str, float]:
-        """The thresholds chosen in validation, unless maps or boxes are made in another way now."""
-        if self._curves() and self.selection and self.selection["rule"] != self._rule():
-            log.warning(
-                "no @selected threshold: those of the checkpoint were chosen for %s, and this is %s",
-                self.selection["rule"],
-                self._rule(),
-            )
+    def _carried(self, data: Any) -> dict[str, float]:
+        """The thresholds chosen in validation, unless maps, boxes or data are others now."""
+        was, now = self.selection.get("rule"), self._rule(data)
+        if self._curves() and self.selection and was != now:
+            log.warning("no @selected threshold: the checkpoint's were chosen for %s, and this is %s", was, now)
             return {}
         return self.selection.get("thresholds", {})
 

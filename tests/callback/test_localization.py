@@ -288,7 +288,7 @@ def curve_callback(run_dir: Path, **options: Any) -> LocalizationCallback:
 def test_the_threshold_of_the_validation_is_carried_to_the_test(
     data: Any, method: Any, trainer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Through a checkpoint's plain state, into another callback of the same rule, and not of another one."""
+    """Through a checkpoint's plain state, into another callback of the same rule and data, and not of others."""
     first = curve_callback(tmp_path)
     validating = trainer(first)
     validating.validate(method, datamodule=data, verbose=False)
@@ -311,12 +311,14 @@ def test_the_threshold_of_the_validation_is_carried_to_the_test(
     assert results["test/localization_error/top1"] == curves["localization_error/top1"][2]
     assert (tmp_path / "threshold_curves_val.json").exists()
 
-    other = curve_callback(tmp_path, normalise="minmax")
-    other.load_state_dict(state)
-    testing = trainer(other)
-    testing.test(method, datamodule=data, verbose=False)
-    assert not any("selected" in key for key in logged(testing))
-    assert "no @selected threshold" in caplog.text
+    of_others = {**state, "rule": {**state["rule"], "dataset": "Photos"}}
+    for other, chosen_for in ((curve_callback(tmp_path, normalise="minmax"), state), (second, of_others)):
+        caplog.clear()
+        other.load_state_dict(chosen_for)
+        testing = trainer(other)
+        testing.test(method, datamodule=data, verbose=False)
+        assert not any("selected" in key for key in logged(testing))
+        assert "no @selected threshold" in caplog.text
 
 
 def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
@@ -328,6 +330,9 @@ def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any
     assert state == callback.selection
     assert state["thresholds"]["gt_known_error"] == logged(fitting)["val/gt_known_error@oracle/threshold"]
     assert state["rule"] == {
+        "dataset": type(data).__name__,
+        "num_classes": len(data.class_names),
+        "input_size": list(data.input_size),
         "cam": "ClassActivationMap",
         **{key: value for key, value in callback.box.protocol().items() if key != "threshold"},  # type: ignore[attr-defined]
     }
