@@ -19,8 +19,8 @@ MAIN_KEYS = (
     "test/classification_error/top1",
     "test/classification_error/top5",
 )
-_NOT_PARAMETERS = ("run_dir", "sweep", "on_error", "resume", "paths", "logger")
-"""What says where a run lies or who watches it, not what it computes."""
+_NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger")
+"""What says where a run lies or who watches it, not what it computes; and the seed, over which means are taken."""
 _ABSENT = "–"
 
 
@@ -144,7 +144,7 @@ def _groups(records: list[RunRecord]) -> tuple[list[str], list[tuple[list[str], 
 
     Runs that never began have no parameters, and are in no group.
     """
-    parameters = {record.path: hyperparameters(record) for record in records if record.config}
+    parameters = _parameters(records)
     differing = differing_keys(list(parameters.values()))
     shown = telling_keys(differing, list(parameters.values()))
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
@@ -159,16 +159,35 @@ def _groups(records: list[RunRecord]) -> tuple[list[str], list[tuple[list[str], 
     ]
 
 
+def _parameters(records: list[RunRecord]) -> dict[Path, dict[str, Any]]:
+    """The hyperparameters of every run that began.
+
+    A part's seed that is the run's own in all of them says nothing more; one that was held fixed is a parameter.
+    """
+    parameters = {record.path: hyperparameters(record) for record in records if record.config}
+    seeds = {record.path: record.config.get("seed") for record in records}
+
+    def follows(key: str) -> bool:
+        return key.endswith(".seed") and all(
+            of_run.get(key, seeds[path]) == seeds[path] for path, of_run in parameters.items()
+        )
+
+    followed = {key for key in {key for of_run in parameters.values() for key in of_run} if follows(key)}
+    return {
+        path: {key: value for key, value in of_run.items() if key not in followed}
+        for path, of_run in parameters.items()
+    }
+
+
 def hyperparameters(record: RunRecord) -> dict[str, Any]:
-    """What a run's numbers depend on, as dotted keys, without the seed and without what follows from it."""
+    """What a run's numbers depend on, as dotted keys, without the run's seed."""
     config = record.config
-    seed, run_dir = config.get("seed"), str(config.get("run_dir", record.path))
+    run_dir = str(config.get("run_dir", record.path))
     return {
         key: value
         for key, value in _flat(config)
         if key.split(".")[0] not in _NOT_PARAMETERS
         and key not in CHANGE_NO_NUMBER
-        and not (key.split(".")[-1] == "seed" and value == seed)
         and not (isinstance(value, str) and (value == run_dir or value.startswith(f"{run_dir}/")))
     }
 

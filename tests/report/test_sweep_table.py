@@ -103,6 +103,15 @@ def test_a_seed_of_its_own_is_a_parameter(make: Make, tmp_path: Path) -> None:
     assert table_of(tmp_path).parameters == ["dataset.seed"]
 
 
+def test_a_seed_held_fixed_is_one_configuration_also_where_it_is_the_run_s_own(make: Make, tmp_path: Path) -> None:
+    """`-m seed=0,1,2 dataset.seed=0`: the same images are held out in all three, seed 0 among them."""
+    for seed, error in enumerate((0.30, 0.34, 0.38)):
+        make(f"g{seed}", error, seed, dataset={"seed": 0, "scene_seed": 0})
+    table = table_of(tmp_path)
+    assert table.parameters == []
+    assert [len(row.finished) for row in table.rows] == [3]
+
+
 def test_options_that_only_one_of_two_parts_has_are_no_columns(make: Make, tmp_path: Path) -> None:
     make("a")
     make("b", backbone=VGG)
