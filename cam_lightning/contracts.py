@@ -171,6 +171,8 @@ class ImageSource(Protocol):
     """One split of a dataset, as evaluation's sinks see it: by position, in the dataset's order."""
 
     ids: Sequence[str]
+    class_names: Sequence[str]
+    """The dataset's own, by label: WordNet ids where it has them."""
 
     def __len__(self) -> int: ...
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cam_lightning.run import RunDirectory
 
 NEEDED = ("predictions", "classes")
-COLUMNS = ("id", "names", "ranks", "boxes")
-"""What is read of predictions.csv: `names` of the ranked classes, `ranks` of the classes of the `boxes`."""
+COLUMNS = ("id", "class_ids", "ranks", "boxes")
+"""Of predictions.csv: `class_ids` (WordNet ids) of the ranked classes, `ranks` of the classes of the `boxes`."""
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -50,7 +50,7 @@ def convert(predictions: Path, classes: Path, target: Path) -> int:
             number = image_number(row["id"])
             if number is None or number in labels:
                 raise ValueError(f"{predictions}: {row['id']!r} does not end in a number of its own")
-            guessed = [json.loads(row["names"])[rank] for rank in json.loads(row["ranks"])]
+            guessed = [json.loads(row["class_ids"])[rank] for rank in json.loads(row["ranks"])]
             unknown = [name for name in guessed if name not in class_ids]
             if unknown:
                 raise ValueError(f"{classes} has no class {unknown[0]!r}, which {row['id']} is given")

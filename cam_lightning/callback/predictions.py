@@ -22,6 +22,7 @@ COLUMNS = (
     "truth_boxes",
     "classes",
     "names",
+    "class_ids",
     "probabilities",
     "boxes",
     "ranks",
@@ -35,9 +36,9 @@ class Predictions:
     """Writes `predictions.csv` of the test split: one row per image, in the dataset's order.
 
     Boxes are xyxy, half-open, in the original's pixels; columns of several values hold JSON lists. `classes`,
-    `names` and `probabilities` go with the ranked classes, `boxes` and `ious` with the guesses, and `ranks` say
-    which ranked class each guess is of. IoU is not rounded, so that it says hit or miss as the metrics do. Each
-    rank writes a part; rank zero merges them.
+    `names`, `class_ids` (the dataset's own names) and `probabilities` go with the ranked classes, `boxes` and `ious`
+    with the guesses, and `ranks` say which ranked class each guess is of. IoU is not rounded, so that it says hit or
+    miss as the metrics do. Each rank writes a part; rank zero merges them.
     """
 
     def __init__(self, run_dir: str, splits: Sequence[str] = ("test",)) -> None:
@@ -72,6 +73,7 @@ class Predictions:
                 _rounded(truth.boxes_BN4[row, : int(truth.num_boxes_B[row])]),
                 classes,
                 [self.class_names[c] for c in classes],
+                [self.source.class_names[c] for c in classes],
                 _rounded(localization.probability_BT[row], 6),
                 _rounded(localization.proposals.boxes_BP4[row]),
                 list(localization.proposals.rank_P),

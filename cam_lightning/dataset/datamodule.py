@@ -83,6 +83,19 @@ class LocalizationDataModule(LightningDataModule):
     def read_splits(self) -> Splits:
         """The names of all classes and the splits; raises FileNotFoundError or ValueError as `setup` does."""
 
+    def chosen_splits(self) -> Splits:
+        """What `read_splits` gives, of the chosen `classes` alone."""
+        names, train, test, fullsup = splits = Splits(*self.read_splits())
+        if self.classes is None:
+            return splits
+        kept = _chosen(self.classes, names)
+        return Splits(
+            [names[i] for i in kept],
+            None if train is None else keep_classes(train, kept),
+            keep_classes(test, kept),
+            None if fullsup is None else keep_classes(fullsup, kept),
+        )
+
     def findings(self) -> list[Finding]:
         """What `read_splits` met that is wrong or worth a remark, for `check_data`."""
         return []
@@ -100,12 +113,7 @@ class LocalizationDataModule(LightningDataModule):
         """Reads the splits once; later calls do nothing."""
         if self.examples:
             return
-        names, train, test, fullsup = Splits(*self.read_splits())
-        if self.classes is not None:
-            kept = _chosen(self.classes, names)
-            names, test = [names[i] for i in kept], keep_classes(test, kept)
-            train = None if train is None else keep_classes(train, kept)
-            fullsup = None if fullsup is None else keep_classes(fullsup, kept)
+        names, train, test, fullsup = self.chosen_splits()
         if train is not None and fullsup is None:
             train, fullsup = hold_out(train, self.val_fraction, self.seed)
         if train is not None and self.images_per_class is not None:
@@ -117,10 +125,10 @@ class LocalizationDataModule(LightningDataModule):
         if train is not None:
             # Ranks that train together need batches of one size; evaluation counts each image for itself.
             on_bad = "replace" if self.on_bad_image == "skip" else "error"
-            self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed, on_bad)
+            self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed, on_bad, names)
         if fullsup is not None:
-            self.examples["val"] = Examples(fullsup, self.input_size, on_bad_image=self.on_bad_image)
-        self.examples["test"] = Examples(test, self.input_size, on_bad_image=self.on_bad_image)
+            self.examples["val"] = Examples(fullsup, self.input_size, None, self.seed, self.on_bad_image, names)
+        self.examples["test"] = Examples(test, self.input_size, None, self.seed, self.on_bad_image, names)
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
         log.info("data: %d classes; images: %s", len(names), counts)
 
@@ -197,7 +205,7 @@ def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
     # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
     by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
     try:
-        sizes = {int(epoch): height_and_width(size) for epoch, size in (size if by_epoch else [(0, size)])}
+        sizes = {epoch: height_and_width(size) for epoch, size in (size if by_epoch else [(0, size)])}
     except (TypeError, ValueError) as error:
         raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
     if 0 not in sizes:

@@ -57,11 +57,13 @@ class Examples(Dataset[Example]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         on_bad_image: str = "error",
+        class_names: Sequence[str] = (),
     ) -> None:
         if on_bad_image not in ON_BAD_IMAGE:
             raise ValueError(f"on_bad_image is one of {', '.join(ON_BAD_IMAGE)}; got {on_bad_image!r}")
         self.split = split
         self.ids = split.ids
+        self.class_names = class_names
         self.sizes = size if isinstance(size, Mapping) else {0: size}
         self.augmentation = augmentation
         self.seed = seed

@@ -77,9 +77,14 @@ class RandomResizedCrop:
 
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
-    """An input size as configurations have it: one side of a square, or height and width."""
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)
+    """An input size as configurations have it: one side of a square, or height and width; else ValueError."""
+    sides = [size, size] if isinstance(size, int) else size
+    if not (isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int) for side in sides)):
+        raise ValueError(f"the size of an image is its side, or [height, width], in whole pixels; got {size}")
+    height, width = sides
+    if height < 1 or width < 1:
+        raise ValueError(f"an image has at least one pixel each way; got the size {size}")
+    return height, width
 
 
 def show(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Tensor:

@@ -28,6 +28,7 @@ IDS = ["a/b c.jpg", "it's=1, [2]", "\u2028/é.png", "no box"]
 class Source:
     def __init__(self, ids: list[str] = IDS) -> None:
         self.ids = ids
+        self.class_names = ["n01"]
 
     def original(self, index: int) -> np.ndarray:
         raise AssertionError("maps need no pixels")

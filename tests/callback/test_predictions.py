@@ -22,7 +22,7 @@ from cam_lightning.metric.localization_error import LocalizationError
 def read(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    lists = ("truth_boxes", "classes", "names", "probabilities", "boxes", "ranks", "ious", "gt_known_box")
+    lists = ("truth_boxes", "classes", "names", "class_ids", "probabilities", "boxes", "ranks", "ious", "gt_known_box")
     return [row | {name: json.loads(row[name]) for name in lists} for row in rows]
 
 
@@ -49,6 +49,7 @@ def test_the_rows_say_what_the_metrics_say(
         assert (int(row["height"]), int(row["width"])) == image_HW3.shape[:2]
         assert (int(row["label"]), row["label_name"]) == (label, f"CLASS {label}, \u0085")
         assert row["names"] == [f"CLASS {c}, \u0085" for c in row["classes"]]
+        assert row["class_ids"] == [data.class_names[c] for c in row["classes"]]
         assert row["truth_boxes"] == boxes_N4.tolist()
         assert row["probabilities"] == sorted(row["probabilities"], reverse=True)
         assert row["ranks"] == list(range(len(row["boxes"])))
@@ -84,6 +85,7 @@ class Source:
 
     def __init__(self, count: int) -> None:
         self.ids = [f"image {i}" for i in range(count)]
+        self.class_names = ["n02391049"]
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -104,7 +104,7 @@ def test_sizes_by_epoch_begin_with_the_first() -> None:
         dataset(train_size=[[1, 12]])
 
 
-@pytest.mark.parametrize("wrong", [{0: 12}, [], [0, 12, 2], [[0, 12], [2]], [[0, 12], 20], "large"])
+@pytest.mark.parametrize("wrong", [{0: 12, 3: 16}, 0, [], [0, 12, 2], [[0, 12], [2]], [[0, 12], 20], "large"])
 def test_a_malformed_training_size_is_shown_the_forms_there_are(wrong: Any) -> None:
     with pytest.raises(ValueError, match="HEIGHT, WIDTH"):
         dataset(train_size=wrong)

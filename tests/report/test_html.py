@@ -141,6 +141,7 @@ class _Images:
     """A split of three images whose ids are unkind to file names."""
 
     ids = ("a/l'été 1.JPEG", "b/x=1,y.png", "c/plain.jpg")
+    class_names = ("n01", "n02", "n03")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -97,6 +97,7 @@ class Images:
     """Six images: 40 wide and 20 high, or 20 wide and 30 high where odd."""
 
     ids = tuple(f"x/{index}.jpg" for index in range(6))
+    class_names = ("n01", "n02")
 
     def __len__(self) -> int:
         return 6
