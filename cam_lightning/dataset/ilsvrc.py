@@ -64,11 +64,12 @@ class Ilsvrc(LocalizationDataModule):
             raise ValueError("dataset.proxy=true takes its list from the WSOL benchmark's index: give dataset.metadata")
         if imagenetv2 is not None and metadata is None:
             raise ValueError("the boxes of dataset.imagenetv2 are in the WSOL benchmark's index: give dataset.metadata")
-        self.root = root
-        self.metadata = None if metadata is None else Path(metadata).expanduser().absolute()
-        self.devkit = devkit
-        self.annotations = annotations
-        self.imagenetv2 = imagenetv2
+        # All absolute: the kept index goes by them, and would else be another tree's in another working directory.
+        self.root = str(Path(root).expanduser().absolute())
+        self.metadata, self.devkit, self.annotations, self.imagenetv2 = (
+            None if path is None else Path(path).expanduser().absolute()
+            for path in (metadata, devkit, annotations, imagenetv2)
+        )
         self.blacklist = blacklist
         self.proxy = proxy
         self.cache = cache
@@ -136,7 +137,7 @@ class Ilsvrc(LocalizationDataModule):
         if self.blacklist:
             numbers = [image_number(path) or 0 for path in validation.paths]
             if isinstance(self.blacklist, str):
-                bad = blacklisted(seen.note(Path(self.blacklist).expanduser()), max(numbers))
+                bad = blacklisted(seen.note(Path(self.blacklist).expanduser().absolute()), max(numbers))
             elif devkit is None:
                 raise FileNotFoundError("dataset.blacklist=true is the devkit's list: give dataset.devkit, or a file")
             else:
@@ -148,7 +149,7 @@ class Ilsvrc(LocalizationDataModule):
     def _devkit(self, storage: Storage, seen: Stamps) -> Devkit | None:
         """The kit that is given, or a folder of the root with `devkit` in its name."""
         if self.devkit is not None:
-            return Devkit(Path(self.devkit).expanduser().absolute(), seen)
+            return Devkit(self.devkit, seen)
         tops = [name for name in storage.names("") if "devkit" in name.lower() and (storage.root / name).is_dir()]
         return Devkit(storage.root / tops[0], seen) if tops else None
 

@@ -36,7 +36,7 @@ class Validation:
     """
 
     def __init__(
-        self, storage: NotedStorage, folder: str, seen: Stamps, metadata: Path | None, annotations: str | None
+        self, storage: NotedStorage, folder: str, seen: Stamps, metadata: Path | None, annotations: Path | None
     ) -> None:
         self.storage = storage
         self.folder = folder

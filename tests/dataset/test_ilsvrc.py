@@ -230,6 +230,7 @@ def test_some_classes_alone(make: Make) -> None:
     options = make("flat, WSOL index")
     chosen = dataset({**options, "classes": ["n02119789"]})
     assert chosen.class_names == ["n02119789"]
+    assert chosen.examples["test"].class_names == ["n02119789"]
     assert sorted(map(number_of, chosen.examples["test"].ids)) == [2, 4]
     shutil.rmtree(options["root"] / "train" / "n01440764")
     data = dataset(options)
@@ -402,6 +403,23 @@ def test_a_kept_index_gives_the_same(make: Make, tmp_path: Path) -> None:
         ]
     (options["root"] / "val" / "ILSVRC2012_val_00000001.JPEG").unlink()
     assert len(dataset(options).examples["test"]) == 5
+
+
+def test_trees_of_one_relative_path_have_indices_of_their_own(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cd a; train dataset.root=ILSVRC`, then the same in b, where an image more is."""
+    root = make("flat, devkit, XML")["root"]
+    for number, folder in enumerate(("a", "b")):
+        copied = tmp_path / folder / "ILSVRC"
+        shutil.copytree(root, copied)
+        if number:
+            (copied / "val" / "ILSVRC2012_val_00000001.JPEG").unlink()
+        for path in [*copied.rglob("*"), copied]:
+            os.utime(path, (1e9, 1e9))
+        monkeypatch.chdir(tmp_path / folder)
+        data = dataset({"root": "ILSVRC", "cache": tmp_path / "cache"})
+        assert len(data.examples["test"]) == 6 - number
 
 
 @pytest.mark.reference
