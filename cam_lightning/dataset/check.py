@@ -111,7 +111,7 @@ def check(data: LocalizationDataModule, deep: bool, progress: Progress, num_work
     """Looks at every image of every split, on all cores. What the data lack is said as they say it themselves."""
     name = type(data).__name__
     try:
-        found = data.read_splits()
+        found = data.chosen_splits()
     except (OSError, ValueError) as error:
         source = "" if not data.SOURCE or data.SOURCE in str(error) else f" {data.SOURCE}"
         return Report(name, deep, {}, [*data.findings(), Finding("cannot be used", f"{error}{source}", True)], None)

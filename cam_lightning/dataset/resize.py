@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import os
 from collections import Counter
@@ -21,6 +22,8 @@ from cam_lightning.dataset.datamodule import LocalizationDataModule, one_thread
 from cam_lightning.dataset.image_file import read_header
 from cam_lightning.dataset.split import ImageSplit
 from cam_lightning.dataset.transform import show
+
+log = logging.getLogger(__name__)
 
 SETTINGS, BOXES = "resized.json", "annotations.csv"
 COLUMNS = ("image", "class", "x0", "y0", "x1", "y1")
@@ -58,12 +61,18 @@ def resize(
     An image whose short side is longer than `short_side` becomes a JPEG of that short side, bilinear with
     antialiasing; others are copied byte for byte. Files appear whole or not at all, and those that are there are
     not made again, so that an interrupted call can be repeated. Raises ValueError where `to` holds something else or
-    a copy made otherwise, and OSError for an image that cannot be read, unless `on_bad_image=skip`.
+    a copy made otherwise, and OSError for an image that cannot be read, unless `on_bad_image=skip`. Masks are not
+    copied, and a warning says so.
     """
-    splits = data.read_splits()
+    splits = data.chosen_splits()
     parts = splits.parts()
+    _tell_of_masks(parts)
     _require_folder_names(splits.names)
-    settings = {"dataset": type(data).__name__, "images": {name: len(split) for name, split in parts.items()}}
+    settings: dict[str, object] = {
+        "dataset": type(data).__name__,
+        "classes": data.classes,
+        "images": {name: len(split) for name, split in parts.items()},
+    }
     _claim(to, settings | {"root": str(getattr(data, "root", "")), "short_side": short_side, "quality": quality})
     rows: list[tuple[str, str, np.ndarray]] = []
     faults: list[str] = []
@@ -147,6 +156,17 @@ def _each(copies: Copies, num_workers: int | None) -> Iterable[Resized]:
     return (copy for batch in loader for copy in batch)
 
 
+def _tell_of_masks(parts: dict[str, ImageSplit]) -> None:
+    for name, split in parts.items():
+        try:
+            has_masks = len(split) > 0 and split.read(0).mask_HW is not None
+        except OSError:
+            # Said when it is its turn.
+            continue
+        if has_masks:
+            log.warning("the %s images have masks, which are not copied: nothing can be scored by pixels there", name)
+
+
 def _require_folder_names(names: list[str]) -> None:
     wrong = [name for name in names if "/" in name or "\0" in name or name.startswith(".") or not name]
     if wrong:
@@ -171,9 +191,10 @@ def _table(rows: list[tuple[str, str, np.ndarray]]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for path, class_name, boxes_N4 in rows:
-        for box in boxes_N4:
+        # A box that is annotated twice stands there once: two equal rows would be a mistake of the table's.
+        for box in dict.fromkeys(map(tuple, boxes_N4.tolist())):
             # Nine digits tell every float32 from every other.
-            writer.writerow([path, class_name, *(f"{value:.9g}" for value in box.tolist())])
+            writer.writerow([path, class_name, *(f"{value:.9g}" for value in box)])
     return text.getvalue().encode()
 
 

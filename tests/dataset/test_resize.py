@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_lightning.dataset.folder import Folder
-from cam_lightning.dataset.resize import resize
+from cam_lightning.dataset.folder import Folder, FolderSplit
+from cam_lightning.dataset.resize import _table, resize
 
 SIZES = {"train/cat/large.png": (90, 61), "train/dog/small.jpg": (20, 30), "test/cat/tall.jpg": (40, 101),
          "test/dog/wide.jpeg": (200, 50)}  # fmt: skip
@@ -62,6 +62,33 @@ def test_sizes_boxes_and_classes_follow(source: Folder, tmp_path: Path) -> None:
     assert np.allclose(found["test/cat/tall.jpg"][1], [[8, 20 / 101 * 81, 24, 81], [0, 0, 0.8, 81 / 101]])
     assert np.allclose(found["test/dog/wide.jpeg"][1], [[1.92, 3.2, 4.48, 7.04]])
     assert found["train/dog/small.jpg"][1] == []
+
+
+def test_only_the_chosen_classes_are_copied(source: Folder, tmp_path: Path) -> None:
+    source.classes = ["dog"]
+    assert copy(source, tmp_path / "to") == (2, 1, [])
+    splits = Folder(str(tmp_path / "to"), format="csv").read_splits()
+    assert splits.names == ["dog"]
+    source.classes = ["cat"]
+    with pytest.raises(ValueError, match="holds a copy made of"):
+        copy(source, tmp_path / "to")
+
+
+def test_a_box_that_is_annotated_twice_is_one_row(tmp_path: Path) -> None:
+    two = np.array([[0, 0, 5, 5], [1, 1, 2, 2], [0, 0, 5, 5]], np.float32)
+    assert _table([("a.jpg", "cat", two)]).decode().splitlines()[1:] == ["a.jpg,cat,0,0,5,5", "a.jpg,cat,1,1,2,2"]
+
+
+def test_masks_are_not_lost_unsaid(
+    source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy(source, tmp_path / "without")
+    assert "masks" not in caplog.text
+    read = FolderSplit.read
+    mask_HW = np.zeros((4, 4), np.uint8)
+    monkeypatch.setattr(FolderSplit, "read", lambda split, index: read(split, index)._replace(mask_HW=mask_HW))
+    assert copy(source, tmp_path / "with") == (4, 4, [])
+    assert "the train images have masks, which are not copied" in caplog.text
 
 
 def test_what_is_small_already_is_copied_byte_for_byte(source: Folder, tmp_path: Path) -> None:
