@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
 from cam_lightning.dataset.storage import Storage
 from cam_lightning.dataset.wsol_metadata import read_metadata
 from cam_lightning.functional.box import from_xywh
+
+log = logging.getLogger(__name__)
 
 FILES = ("images.txt", "train_test_split.txt", "image_class_labels.txt", "classes.txt", "bounding_boxes.txt", "images")
 FOREGROUND = 128
@@ -71,7 +74,7 @@ class Cub200(LocalizationDataModule):
         self.cubv2 = cubv2
         self.segmentations = segmentations
         self.view = view
-        self.crops = [Path(crops)] if isinstance(crops, str) else [Path(path) for path in crops]
+        self.crops = [Path(path).expanduser() for path in ([crops] if isinstance(crops, str) else crops)]
         self.test_split = test_split
         self.proxy = proxy
 
@@ -125,6 +128,7 @@ class Cub200(LocalizationDataModule):
         present = {f"{folder}/{file}" for folder in folders for file in storage.names(prefix + folder)}
         missing = [path for path in index.ids if path not in present]
         if missing and len(missing) == len(index.ids) and self.cubv2 is None:
+            log.warning("CUBV2's images are not there (dataset.cubv2): validation is on some of the training images")
             return None
         if missing:
             raise FileNotFoundError(

@@ -154,6 +154,7 @@ def test_cubv2_is_train_fullsup(
     beside: bool,
     draw_photo: Callable[..., None],
     through_the_transform: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = root / "images" if beside else tmp_path / "CUBV2"
     metadata = tmp_path / "metadata" / "val"
@@ -175,6 +176,11 @@ def test_cubv2_is_train_fullsup(
     (folder / names[3]).unlink()
     with pytest.raises(FileNotFoundError, match=r"1\.jpg does not exist \(1 of CUBV2's 6 images\)\. Fetch"):
         dataset(root, **options)
+    if beside:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        assert set(dataset(root, **options).examples["val"].ids) < set(data.examples["train"].ids)
+        assert "CUBV2's images are not there" in caplog.text
 
 
 def test_the_benchmark_s_short_list(root: Path, tmp_path: Path) -> None:
