@@ -34,6 +34,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     tests_best = config.test_checkpoint == "best" and not config.trainer.fast_dev_run
     if tests_best and OmegaConf.select(config, "callback.checkpoint.monitor") is None:
         raise ValueError("test_checkpoint=best needs callback.checkpoint.monitor, the number that says which is best")
+    if tests_best:
+        _require_a_validation(config)
     _warn_of_slow_rate(config)
     data = build_data(config)
     network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
@@ -61,6 +63,18 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if run.is_writer:
         run.write_json("results.json", results)
         print_results(results)
+
+
+def _require_a_validation(config: DictConfig) -> None:
+    """Raises ValueError where no epoch of the training is validated, so that none could be the best."""
+    trainer = config.trainer
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if trainer.limit_val_batches == 0 or (every is not None and epochs is not None and 0 <= epochs < every):
+        raise ValueError(
+            "test_checkpoint=best needs a validation, and there is none with "
+            f"trainer.limit_val_batches={trainer.limit_val_batches}, trainer.max_epochs={epochs} and "
+            f"trainer.check_val_every_n_epoch={every}. Validate, or take test_checkpoint=last"
+        )
 
 
 def _warn_of_slow_rate(config: DictConfig) -> None:

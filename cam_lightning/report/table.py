@@ -74,9 +74,12 @@ def size_table(results: Results, split: str = "test") -> Table | None:
 
 
 def print_results(results: Results, split: str = "test") -> None:
-    """Prints the tables."""
+    """Prints the tables; of a split that was not evaluated (`trainer.limit_test_batches=0`), that it was not."""
     console = Console()
     console.print()
+    if f"{split}/num_images" not in results:
+        console.print(f"{split}: no image was evaluated")
+        return
     console.print(results_table(results, split))
     sizes = size_table(results, split)
     if sizes is not None:

@@ -103,3 +103,8 @@ def test_without_localization_it_says_so() -> None:
 def test_it_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_results(RESULTS)
     assert "classification error top-1 12.34%" in capsys.readouterr().out
+
+
+def test_a_split_that_was_not_evaluated_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_results({"protocol/seed": 0})
+    assert "test: no image was evaluated" in capsys.readouterr().out
