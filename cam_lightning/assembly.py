@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from cam_lightning.callback.localization import LocalizationCallback, protocol
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import Network, Results
 from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.imagenet import imagenet_classes
+from cam_lightning.dataset.imagenet import class_positions, imagenet_classes
 from cam_lightning.method.classification import Classification
 from cam_lightning.report.metrics_file import MetricsFile
+from cam_lightning.report.wandb_logger import WandbLogger
 from cam_lightning.run import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,18 @@ def build_method(config: DictConfig, network: TrunkNetwork, class_names: list[st
     """The LightningModule around a network; its checkpoints carry what is needed to build it again."""
     method: Classification = instantiate(config.method, network=network, _convert_="all")
     method.description = {
-        "config": OmegaConf.to_container(OmegaConf.masked_copy(config, list(REBUILDS)), resolve=True),
+        "config": rebuilt_from(config),
         "num_classes": network.num_classes,
         "class_names": class_names,
     }
     return method
+
+
+def rebuilt_from(config: DictConfig) -> dict[str, Any]:
+    """The parts that a network is built again from, as plain containers."""
+    # Resolved before they are taken out: a dataset's folders lie below `paths`, which stays behind.
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return {part: resolved[part] for part in REBUILDS}
 
 
 def build_trainer(config: DictConfig, run: RunDirectory, network: Network) -> Trainer:
@@ -60,6 +67,11 @@ def build_trainer(config: DictConfig, run: RunDirectory, network: Network) -> Tr
     callbacks = [callback for callback in map(_builder(config, network), config.callback) if callback is not None]
     loggers: list[Logger] = [MetricsFile(run.path)]
     loggers += [instantiate(logger, _convert_="all") for logger in config.logger.values()]
+    # A logger that shows pictures sees what the localization callback sees.
+    shown = [logger.sink for logger in loggers if isinstance(logger, WandbLogger)]
+    for callback in callbacks:
+        if isinstance(callback, LocalizationCallback):
+            callback.sinks += shown
     enable_progress_bar = "progress" in config.callback
     return instantiate(
         config.trainer,
@@ -81,12 +93,24 @@ def _builder(config: DictConfig, network: Network) -> Any:
         if not network.has_cam and isinstance(cam, ClassActivationMap) and "cam" not in _chosen_groups():
             log.warning("%s has no class activation map: localization is left out", type(network).__name__)
             return None
+        _require_one_overlap(config.metric)
         metrics = {key: instantiate(metric, _convert_="all") for key, metric in config.metric.items()}
         return instantiate(
             part, cam=cam, box=instantiate(config.box, _convert_="all"), metrics=metrics, _convert_="all"
         )
 
     return build
+
+
+def _require_one_overlap(metrics: DictConfig) -> None:
+    """Raises ValueError where errors that stand side by side would be counted at different overlaps."""
+    names = ("localization_error", "gt_known_error", "threshold_curve")
+    overlaps = {name: metrics[name].iou_threshold for name in names if "iou_threshold" in metrics.get(name, {})}
+    if "threshold_curve" in overlaps and len(set(overlaps.values())) > 1:
+        raise ValueError(
+            f"errors that stand side by side count hits at different IoUs (metric.….iou_threshold): {overlaps}. "
+            "metric.localization_error.iou_threshold alone sets all of them"
+        )
 
 
 def _chosen_groups() -> set[str]:
@@ -150,27 +174,6 @@ def require_every_image(results: Results, split: str, data: LocalizationDataModu
         raise RuntimeError(f"{counted} images were counted and {skipped} skipped, but the {split} split has {expected}")
 
 
-def class_positions(class_index: Any, names: list[str], num_outputs: int, output_names: list[str] | None) -> list[int]:
-    """Which output of the network stands for each class of the dataset.
-
-    `class_index` maps class names to outputs (a mapping, or a JSON file of one). Where it is None, names are
-    looked up among `output_names`. Raises ValueError for a class that is not found.
-    """
-    if class_index is None:
-        if output_names is None:
-            raise ValueError(
-                f"the network has {num_outputs} outputs and the dataset {len(names)} classes; "
-                "say which is which with dataset.class_index (class name → output, or a JSON file of that)"
-            )
-        class_index = {name: position for position, name in enumerate(output_names)}
-    elif isinstance(class_index, str):
-        class_index = json.loads(Path(class_index).read_text(encoding="utf-8"))
-    missing = [name for name in names if name not in class_index]
-    if missing:
-        raise ValueError(f"dataset.class_index has no output for {len(missing)} classes: {', '.join(missing[:10])}")
-    return [int(class_index[name]) for name in names]
-
-
 def checkpoint_file(path: Path) -> Path:
     """The checkpoint that a path means: itself, or the last one of a run's directory, else FileNotFoundError."""
     if not path.is_dir():
@@ -207,11 +210,10 @@ def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
     for part in REBUILDS:
         if part not in config or part in assigned or "experiment" in assigned:
             continue
-        composed = config[part]
+        given = {key: OmegaConf.select(config, key) for key in assigned if key.startswith(f"{part}.")}
         config[part] = saved[part]
-        for key in assigned:
-            if key.startswith(f"{part}."):
-                OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create({part: composed}), key))
+        for key, value in given.items():
+            OmegaConf.update(config, key, value)
     if "dataset" in assigned and not {"experiment", "dataset.image_size"} & set(assigned):
         config.dataset.image_size = saved.dataset.image_size
         log.info(

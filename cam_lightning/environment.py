@@ -37,9 +37,7 @@ def environment(seed: int | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "executable": sys.executable,
-        "packages": dict(
-            sorted({each.metadata["Name"]: each.version for each in importlib.metadata.distributions()}.items())
-        ),
+        "packages": dict(sorted((each.name, each.version) for each in importlib.metadata.distributions() if each.name)),
     }
 
 

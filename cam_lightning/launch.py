@@ -10,6 +10,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from cam_lightning.job import run_apart
 from cam_lightning.logs import start_logging
 from cam_lightning.override import assign
 from cam_lightning.report.printing import outlive_reader
-from cam_lightning.resume import stored_config
+from cam_lightning.resume import MAY_CHANGE, stored_config
 from cam_lightning.run import RunDirectory
 from cam_lightning.sweep import register_sweepers
 
@@ -44,6 +45,8 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraExcept
 """Errors whose message is meant for the user; the traceback goes to the run's log and status."""
 
 
+INPUTS = ("backbone.weights", *(f"dataset.{name}" for name in ("root", "metadata", "devkit", "imagenetv2", "cubv2")))
+"""Options that are paths of what a run reads."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, and what limits a user's share of it or the size of a file."""
 
@@ -87,6 +90,9 @@ def readable(arguments: list[str]) -> list[str]:
     really use instead of `${…}`.
     """
     arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
+    if any(argument.startswith("resume=") for argument in arguments):
+        # The run's own config is read after composing: what may change of it need not exist in the defaults.
+        arguments = [f"++{each}" if each.partition("=")[0] in MAY_CHANGE else each for each in arguments]
     shown = {"--cfg=job", "--cfg=all"} & set(arguments) or (
         {"--cfg", "-c"} & set(arguments) and {"job", "all"} & set(arguments)
     )
@@ -97,7 +103,8 @@ def _quoted(argument: str) -> str:
     key, equals, value = argument.partition("=")
     try:
         override = OverridesParser.create().parse_override(argument)
-        is_readable = not (override.is_sweep_override() and Path(value).expanduser().exists())
+        # Not Path.exists, which raises where a value is too long for a path.
+        is_readable = not (override.is_sweep_override() and os.path.exists(os.path.expanduser(value)))
     except HydraException:
         is_readable = not equals
     return argument if is_readable else assign(key, value)
@@ -147,6 +154,7 @@ def _open_run(name: str, config: DictConfig) -> tuple[RunDirectory, DictConfig]:
         run = RunDirectory.create(config.paths.runs, _title(name, config), config.run_dir)
         run.lock()
         OmegaConf.update(config, "run_dir", str(run.path))
+        _keep_paths(config)
         return run, config
     run = RunDirectory.reopen(config.resume)
     run.lock()
@@ -155,6 +163,14 @@ def _open_run(name: str, config: DictConfig) -> tuple[RunDirectory, DictConfig]:
     except BaseException:
         run.unlock()
         raise
+
+
+def _keep_paths(config: DictConfig) -> None:
+    """Makes what lies below the working directory absolute, so that a run can be gone on with from any other."""
+    for key in INPUTS:
+        value = OmegaConf.select(config, key)
+        if isinstance(value, str) and value not in ("none", "imagenet") and os.path.exists(os.path.expanduser(value)):
+            OmegaConf.update(config, key, os.path.abspath(os.path.expanduser(value)))
 
 
 def _was_interrupted(error: BaseException) -> bool:
@@ -191,8 +207,15 @@ def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error that a wrapper, such as Hydra's instantiation, was raised for; for torchvision's, what it means."""
+    """The error that a wrapper, such as Hydra's instantiation, was raised for; of some, what they mean."""
     while isinstance(error, HydraException) and error.__cause__ is not None:
+        option = re.search(r"unexpected keyword argument '(\w+)'", str(error.__cause__))
+        part = re.search(r"full_key: (\S+)", str(error))
+        if isinstance(error.__cause__, TypeError) and option and part:
+            return ValueError(
+                f"{part[1]} was chosen anew, and has no option {option[1]!r}, which was set for another choice, "
+                f"as by an experiment. Take it back with '~{part[1]}.{option[1]}'"
+            )
         error = error.__cause__
     if isinstance(error, RuntimeError) and "operator torchvision::" in str(error):
         return ImportError(
@@ -235,7 +258,10 @@ def _gpu_present() -> bool:
 def _title(name: str, config: DictConfig) -> str:
     """What a run's directory is called after: the dataset and backbone chosen, else the entry point."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return f"{choices['dataset']}_{choices['backbone']}" if "dataset" in choices else name
+    # A checkpoint brings a dataset and a backbone of its own.
+    if config.get("checkpoint") is None and "dataset" in choices and "backbone" in choices:
+        return f"{choices['dataset']}_{choices['backbone']}"
+    return name
 
 
 def suggestion(name: str, arguments: list[str]) -> str:
@@ -259,4 +285,6 @@ def suggestion(name: str, arguments: list[str]) -> str:
             near = difflib.get_close_matches(leaf, choices, n=1)
             hint = f" Did you mean {'.'.join(filter(None, (parent, near[0])))}?" if near else ""
             lines.append(f"There is no {key}; {parent or name} has: {', '.join(choices)}.{hint}")
+            if any(override.startswith("checkpoint=") for override in overrides):
+                lines.append(f"If it is an option of the checkpoint's own {key.partition('.')[0]}: +{key}=…")
     return "\n".join(lines)

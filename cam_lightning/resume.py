@@ -35,7 +35,7 @@ def stored_config(run: RunDirectory, overrides: list[str]) -> DictConfig:
     _move(config, str(config.run_dir), str(run.path))
     epochs = config.trainer.max_epochs
     for override in OverridesParser.create().parse_overrides(overrides):
-        key, value = override.get_key_element(), override.value()
+        key, value = override.key_or_group, override.value()
         if key == "resume" or OmegaConf.select(config, key) == value:
             continue
         if key not in MAY_CHANGE or OmegaConf.select(config, key, default="absent") == "absent":

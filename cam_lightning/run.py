@@ -42,7 +42,7 @@ class RunDirectory:
                 raise ValueError("processes that are started from outside need run_dir=PATH, to share one directory")
             return cls(Path(given).expanduser().absolute(), is_writer=False)
         if wanted is not None:
-            path = Path(wanted).expanduser().absolute()
+            path = Path(str(wanted)).expanduser().absolute()
             if path.is_file() or (path.is_dir() and any(path.iterdir())):
                 raise FileExistsError(
                     f"run_dir={path} is already in use. Give another, or leave run_dir out: each run then gets its own."
@@ -61,7 +61,7 @@ class RunDirectory:
     @classmethod
     def reopen(cls, path: str | Path) -> RunDirectory:
         """The directory of a run that goes on; raises FileNotFoundError where no run has been."""
-        run = cls(Path(path).expanduser().absolute(), is_writer=_rank() == 0)
+        run = cls(Path(str(path)).expanduser().absolute(), is_writer=_rank() == 0)
         if not _is_run(run.path):
             raise FileNotFoundError(
                 f"resume={run.path} is not a run's directory: it has no config.yaml and status.json of a run"

@@ -18,11 +18,13 @@ import hydra
 import pytest
 import yaml
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.launch import (
     CONF,
     USER_ERRORS,
+    _keep_paths,
     readable,
     register_resolvers,
     root_cause,
@@ -131,6 +133,13 @@ def test_choices_are_those_of_the_part_that_was_chosen() -> None:
     assert "Did you mean method.schedule.warm_up?" in nearest
     assert "Did you mean" not in suggestion("train", ["trainer.zzzzzz=1"])
     assert suggestion("train", ["backbone=nothing", "trainer.devices=2"]) == ""
+
+
+def test_an_option_of_the_checkpoint_s_dataset_is_named_as_such() -> None:
+    """The checkpoint is read when the command has been composed, with the default dataset."""
+    hint = suggestion("evaluate", ["checkpoint=runs/one", "dataset.root=/elsewhere"])
+    assert "If it is an option of the checkpoint's own dataset: +dataset.root=…" in hint
+    assert "checkpoint" not in suggestion("evaluate", ["dataset.root=/elsewhere"])
 
 
 @pytest.mark.parametrize(
@@ -387,6 +396,61 @@ def test_a_full_disk_is_said_where_the_library_that_wrote_names_no_file(
     with pytest.raises(SystemExit):
         job(failing(OSError(28, "No space left on device")))
     assert "error: a file could not be written (No space left on device). Make room;" in capsys.readouterr().err
+
+
+def test_an_option_of_the_choice_before_is_named() -> None:
+    """As where an experiment sets options of one augmentation, and the command line chooses another."""
+    node = OmegaConf.create({"part": {"_target_": "pathlib.PurePath.with_name", "resize": 128}})
+    with pytest.raises(InstantiationException) as caught:
+        instantiate(node.part)
+    error = root_cause(caught.value)
+    assert isinstance(error, USER_ERRORS)
+    assert "part was chosen anew, and has no option 'resize'" in str(error)
+    assert "'~part.resize'" in str(error)
+
+
+@pytest.mark.parametrize("name", ["check_data", "resize_data"])
+def test_what_needs_no_network_runs_as_a_command(name: str, tmp_path: Path) -> None:
+    few = (
+        "dataset.num_train=20",
+        "dataset.num_test=10",
+        "num_workers=1",
+        *(["to=copy"] if name == "resize_data" else []),
+    )
+    answer = command(*few, name=name, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    folder = Path(answer.stdout.splitlines()[-1])
+    assert folder.is_dir()
+    assert f"_{name}_" in folder.name
+
+
+def test_what_a_resumed_run_may_change_need_not_be_in_the_defaults() -> None:
+    """Of another dataset or logger than those; the run's own config is read after composing."""
+    changed = readable(["resume=runs/one", "dataset.root=/new place", "logger.wandb.mode=online", "seed=1"])
+    assert changed == ["resume=runs/one", "++dataset.root=/new place", "++logger.wandb.mode=online", "seed=1"]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        assert hydra.compose("train", overrides=changed).dataset.root == "/new place"
+    assert readable(["dataset.root=/x"]) == ["dataset.root=/x"]
+
+
+def test_inputs_are_kept_as_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the run goes on, and its checkpoint is evaluated, in any working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("data.zip", "imagenet"):
+        Path(name).touch()
+    config = OmegaConf.create(
+        {"dataset": {"root": "data.zip", "metadata": "nowhere"}, "backbone": {"weights": "imagenet"}}
+    )
+    _keep_paths(config)
+    assert config == {
+        "dataset": {"root": f"{tmp_path}/data.zip", "metadata": "nowhere"},
+        "backbone": {"weights": "imagenet"},
+    }
+
+
+def test_a_value_may_be_longer_than_any_path() -> None:
+    seeds = "seed=" + ",".join(str(seed) for seed in range(100))
+    assert readable([seeds]) == [seeds]
 
 
 def test_a_torchvision_of_another_torch_is_explained() -> None:

@@ -55,6 +55,10 @@ def test_what_would_change_a_number_is_refused(cut_off: RunDirectory, override: 
         stored_config(cut_off, [override])
 
 
+def test_an_option_may_be_given_with_or_without_its_sign(cut_off: RunDirectory) -> None:
+    assert stored_config(cut_off, ["++trainer.max_epochs=90"]).trainer.max_epochs == 90
+
+
 def test_what_may_change_exists() -> None:
     register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):

@@ -113,7 +113,7 @@ def _read(network: TrunkNetwork, weights: str) -> Mapping[str, Tensor]:
                 "use backbone.weights=FILE, or backbone.variant=torchvision where there is one"
             )
         return network.published.imagenet()
-    return _read_file(Path(weights))
+    return _read_file(Path(weights).expanduser())
 
 
 def _read_file(path: Path) -> Mapping[str, Tensor]:

@@ -1,9 +1,12 @@
-"""The 1,000 classes of ILSVRC in the one order that networks' outputs have: sorted WordNet ids."""
+"""The 1,000 classes of ILSVRC in the one order that networks' outputs have, sorted WordNet ids; and other orders."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 
 @cache
@@ -24,3 +27,24 @@ def imagenet_classes() -> list[str]:
 def imagenet_names() -> dict[str, str]:
     """WordNet id → English name, the first of its synonyms."""
     return dict(_rows())
+
+
+def class_positions(class_index: Any, names: list[str], num_outputs: int, output_names: list[str] | None) -> list[int]:
+    """Which output of the network stands for each class of the dataset.
+
+    `class_index` maps class names to outputs (a mapping, or a JSON file of one). Where it is None, names are
+    looked up among `output_names`. Raises ValueError for a class that is not found.
+    """
+    if class_index is None:
+        if output_names is None:
+            raise ValueError(
+                f"the network has {num_outputs} outputs and the dataset {len(names)} classes; "
+                "say which is which with dataset.class_index (class name → output, or a JSON file of that)"
+            )
+        class_index = {name: position for position, name in enumerate(output_names)}
+    elif isinstance(class_index, str):
+        class_index = json.loads(Path(class_index).expanduser().read_text(encoding="utf-8"))
+    missing = [name for name in names if name not in class_index]
+    if missing:
+        raise ValueError(f"dataset.class_index has no output for {len(missing)} classes: {', '.join(missing[:10])}")
+    return [int(class_index[name]) for name in names]

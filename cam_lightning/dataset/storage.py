@@ -16,7 +16,7 @@ class Storage:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = Path(str(root)).expanduser().absolute()
         if not self.root.exists():
             raise FileNotFoundError(f"dataset.root={self.root} does not exist")
         self.is_zip = self.root.is_file()
