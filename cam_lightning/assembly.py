@@ -22,7 +22,6 @@ from cam_lightning.dataset.datamodule import LocalizationDataModule
 from cam_lightning.dataset.imagenet import class_positions, imagenet_classes
 from cam_lightning.method.classification import Classification
 from cam_lightning.report.metrics_file import MetricsFile
-from cam_lightning.report.wandb_logger import WandbLogger
 from cam_lightning.run import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def build_trainer(config: DictConfig, run: RunDirectory, network: Network) -> Tr
     loggers: list[Logger] = [MetricsFile(run.path)]
     loggers += [instantiate(logger, _convert_="all") for logger in config.logger.values()]
     # A logger that shows pictures sees what the localization callback sees.
-    shown = [logger.sink for logger in loggers if isinstance(logger, WandbLogger)]
+    shown = [logger.sink for logger in loggers if hasattr(logger, "sink")]
     for callback in callbacks:
         if isinstance(callback, LocalizationCallback):
             callback.sinks += shown

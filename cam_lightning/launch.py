@@ -43,10 +43,11 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraException, OmegaConfBaseException)
 """Errors whose message is meant for the user; the traceback goes to the run's log and status."""
-
-
-INPUTS = ("backbone.weights", *(f"dataset.{name}" for name in ("root", "metadata", "devkit", "imagenetv2", "cubv2")))
-"""Options that are paths of what a run reads."""
+INPUTS = (
+    "backbone.weights",
+    *(f"dataset.{name}" for name in ("root", "metadata", "devkit", "imagenetv2", "cubv2", "masks", "class_index")),
+)
+"""Options that may be paths of what a run reads."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, and what limits a user's share of it or the size of a file."""
 
@@ -213,8 +214,8 @@ def root_cause(error: BaseException) -> BaseException:
         part = re.search(r"full_key: (\S+)", str(error))
         if isinstance(error.__cause__, TypeError) and option and part:
             return ValueError(
-                f"{part[1]} was chosen anew, and has no option {option[1]!r}, which was set for another choice, "
-                f"as by an experiment. Take it back with '~{part[1]}.{option[1]}'"
+                f"{part[1]} has no option {option[1]!r}. Where it was set for another choice of that part, as by an "
+                f"experiment, take it back with '~{part[1]}.{option[1]}'"
             )
         error = error.__cause__
     if isinstance(error, RuntimeError) and "operator torchvision::" in str(error):

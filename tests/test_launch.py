@@ -405,7 +405,7 @@ def test_an_option_of_the_choice_before_is_named() -> None:
         instantiate(node.part)
     error = root_cause(caught.value)
     assert isinstance(error, USER_ERRORS)
-    assert "part was chosen anew, and has no option 'resize'" in str(error)
+    assert "part has no option 'resize'" in str(error)
     assert "'~part.resize'" in str(error)
 
 

@@ -84,7 +84,7 @@ class LocalizationDataModule(LightningDataModule):
         """The names of all classes and the splits; raises FileNotFoundError or ValueError as `setup` does."""
 
     def chosen_splits(self) -> Splits:
-        """What `read_splits` gives, of the chosen `classes` alone."""
+        """What `read_splits` gives and raises, of the chosen `classes` alone; ValueError for one that there is not."""
         names, train, test, fullsup = splits = Splits(*self.read_splits())
         if self.classes is None:
             return splits
