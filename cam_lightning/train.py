@@ -36,7 +36,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         raise ValueError("test_checkpoint=best needs callback.checkpoint.monitor, the number that says which is best")
     if tests_best:
         _require_a_validation(config)
-    _warn_of_slow_rate(config)
+    _warn(config)
     data = build_data(config)
     network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
     method = build_method(config, network, data.class_names)
@@ -77,14 +77,25 @@ def _require_a_validation(config: DictConfig) -> None:
         )
 
 
-def _warn_of_slow_rate(config: DictConfig) -> None:
+def _warn(config: DictConfig) -> None:
+    """Of settings that are allowed, and that few would mean."""
     import logging
 
+    log = logging.getLogger(__name__)
     if config.backbone.get("weights") == "none" and config.method.learning_rate <= 1e-3:
-        logging.getLogger(__name__).warning(
+        log.warning(
             "method.learning_rate=%g is the paper's rate for fine-tuning, and backbone.weights=none starts from "
             "random weights: expect it to learn very slowly. Give backbone.weights, or a rate near 0.05.",
             config.method.learning_rate,
+        )
+    every, epochs = config.trainer.check_val_every_n_epoch, config.trainer.max_epochs
+    if every is not None and epochs is not None and epochs > every and epochs % every:
+        log.warning(
+            "trainer.check_val_every_n_epoch=%d does not divide trainer.max_epochs=%d: no validation follows the last "
+            "%d epoch(s), and the @selected thresholds are those of the network before.",
+            every,
+            epochs,
+            epochs % every,
         )
 
 
