@@ -20,6 +20,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from cam_lightning.dataset.check import check
     from cam_lightning.dataset.check_text import as_data, as_text
     from cam_lightning.dataset.contact_sheet import sample_sheet
+    from cam_lightning.functional.overlay import PNG_LEVEL
     from cam_lightning.progress import bar
 
     # So that one broken file does not hide the others.
@@ -31,7 +32,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if report.found is not None and config.samples:
         sheet = sample_sheet(report.found.parts(), report.found.names, config.samples, config.seed)
         if sheet is not None:
-            Image.fromarray(sheet).save(run.path / "samples.png")
+            Image.fromarray(sheet).save(run.path / "samples.png", compress_level=PNG_LEVEL)
     print(as_text(report))
     if report.wrong:
         raise ValueError(f"found wrong with the data: {len(report.wrong):,}, and all of it is in {run.path}/check.json")

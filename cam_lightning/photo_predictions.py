@@ -20,7 +20,7 @@ from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.callback.side_threads import side_threads
 from cam_lightning.dataset.image_file import read_photo
 from cam_lightning.functional.box import rescale
-from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, at_picture_size, localization_picture
+from cam_lightning.functional.overlay import COLOUR_MAPS, PNG_LEVEL, Caption, at_picture_size, localization_picture
 from cam_lightning.logs import terminal
 from cam_lightning.report.predictions_json import PredictionsJson
 
@@ -125,7 +125,7 @@ def _drawn(job: tuple[_Photo, LocalizedImage, Path, str | None]) -> dict[str, An
         # What may name a file may name another, but not at any length.
         overlay = f"overlays/{photo.number:06d}_{photo.path.stem[:60]}.png"
         picture_HW3 = _picture(photo.small_HW3, found, colour_map)
-        Image.fromarray(picture_HW3).save(run_dir / overlay)
+        Image.fromarray(picture_HW3).save(run_dir / overlay, compress_level=PNG_LEVEL)
     height, width = found.size
     return {
         "path": str(photo.path),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.overlap import best_overlap, written_overlap
-from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, contact_sheet, localization_picture
+from cam_lightning.functional.overlay import COLOUR_MAPS, PNG_LEVEL, Caption, contact_sheet, localization_picture
 
 
 class Overlays:
@@ -59,7 +59,8 @@ class Overlays:
                 self._caption(localization, truth, row, float(iou_BP[row, 0])),
                 self.colour_map,
             )
-            Image.fromarray(picture).save(self.folder / f"{index:06d}_{_file_name(self.source.ids[index])}.png")
+            path = self.folder / f"{index:06d}_{_file_name(self.source.ids[index])}.png"
+            Image.fromarray(picture).save(path, compress_level=PNG_LEVEL)
 
     def finish(self) -> None:
         """Nothing is left to write."""
@@ -68,7 +69,7 @@ class Overlays:
         """Lays the pictures of all ranks on one sheet."""
         pictures = [np.asarray(Image.open(path)) for path in sorted(self.folder.glob("*.png"))]
         if pictures:
-            Image.fromarray(contact_sheet(pictures)).save(self.root / f"{self.split}.png")
+            Image.fromarray(contact_sheet(pictures)).save(self.root / f"{self.split}.png", compress_level=PNG_LEVEL)
 
     def _caption(self, localization: Localization, truth: GroundTruth, row: int, iou: float) -> Caption:
         predicted, label = int(localization.classes_BT[row, 0]), int(truth.label_B[row])

