@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import commands
 import hydra
 import pytest
 import yaml
@@ -181,7 +182,7 @@ def test_bad_data_stops_before_training_and_leaves_only_the_run(tmp_path: Path) 
     (tmp_path / "here").mkdir()
     run = tmp_path / "run"
     options = ["dataset=tiny_imagenet", "dataset.root=no/where.zip", "trainer=cpu", f"run_dir={run}"]
-    answer = command(*options, folder=tmp_path / "here")
+    answer = commands.run("train", *options, cwd=tmp_path / "here", check=False)
     assert answer.returncode == 1
     assert f"error: dataset.root={tmp_path}/here/no/where.zip does not exist" in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -417,8 +418,7 @@ def test_what_needs_no_network_runs_as_a_command(name: str, tmp_path: Path) -> N
         "num_workers=1",
         *(["to=copy"] if name == "resize_data" else []),
     )
-    answer = command(*few, name=name, folder=tmp_path)
-    assert answer.returncode == 0, answer.stderr
+    answer = commands.run(name, *few, cwd=tmp_path)
     folder = Path(answer.stdout.splitlines()[-1])
     assert folder.is_dir()
     assert f"_{name}_" in folder.name

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import commands
 import hydra
 import numpy as np
 import pytest
@@ -213,16 +211,11 @@ def test_only_a_few_items_are_held_at_a_time() -> None:
     assert list(results) == [item * item for item in range(3, 1000)]
 
 
-@pytest.mark.slow
 def test_the_command(photos: Path, weights: Path, tmp_path: Path) -> None:
     """The whole way: a path with an apostrophe and a comma, the files named at the end, the run's path last."""
     run_dir = tmp_path / "run"
     arguments = [f"images={photos}", *with_weights(weights), "device=cpu", f"run_dir={run_dir}"]
-    answer = subprocess.run(
-        [sys.executable, "-m", "cam_lightning.predict", *arguments],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200, env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
+    answer = commands.run("predict", *arguments, cwd=tmp_path)
     assert [line.split(maxsplit=1) for line in answer.stdout.splitlines()] == [
         ["overlays", f"{run_dir}/overlays"],
         ["predictions", f"{run_dir}/predictions.json"],

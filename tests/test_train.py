@@ -9,7 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
+from commands import run
+
+from cam_lightning.launch import CONF, register_resolvers
+from cam_lightning.train import _warn
 
 TINY = [
     "dataset.num_train=41",
@@ -22,22 +27,6 @@ TINY = [
     "trainer.max_epochs=1",
     "trainer.log_every_n_steps=2",
 ]
-
-
-def run(entry: str, *arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m cam_lightning.<entry>` in a folder of its own, as a user does."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-m", f"cam_lightning.{entry}", *arguments],
-        cwd=cwd,
-        env=environment,
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def results_of(run_dir: Path) -> dict[str, object]:
@@ -241,14 +230,19 @@ def test_a_truncated_checkpoint_is_named(trained: Path, tmp_path: Path) -> None:
 
 def test_two_processes_count_what_one_counts(tmp_path: Path) -> None:
     """DDP on two CPU processes; 23 test images divide by neither 2 processes nor batches of 4."""
-    run("train", *TINY, "trainer.devices=2", f"run_dir={tmp_path}/two", cwd=tmp_path)
-    run(
-        "evaluate",
-        f"checkpoint={tmp_path}/two/checkpoints/last.ckpt",
-        "trainer=cpu",
-        f"run_dir={tmp_path}/one",
+    # The second rank is started with the command line of the first, which has to be a real one.
+    done = subprocess.run(
+        [sys.executable, "-m", "cam_lightning.train", *TINY, "trainer.devices=2", f"run_dir={tmp_path}/two"],
         cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    checkpoint = f"checkpoint={tmp_path}/two/checkpoints/last.ckpt"
+    run("evaluate", checkpoint, "trainer=cpu", f"run_dir={tmp_path}/one", cwd=tmp_path)
     one, two = results_of(tmp_path / "one"), results_of(tmp_path / "two")
     assert two["test/num_images"] == 23
     for key in (key for key in one if key.startswith("test/") and key != "test/loss"):
@@ -260,3 +254,21 @@ def test_two_processes_count_what_one_counts(tmp_path: Path) -> None:
 def test_fast_dev_run_works(tmp_path: Path) -> None:
     run("train", *TINY, "trainer.fast_dev_run=true", f"run_dir={tmp_path}/run", cwd=tmp_path)
     assert (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["method=classification_released"], "the paper's rate for fine-tuning"),
+        (["method=classification_released", "backbone.weights=FILE"], ""),
+        (["trainer.max_epochs=7", "trainer.check_val_every_n_epoch=3"], "no validation follows the last 1 epoch(s)"),
+        (["trainer.max_epochs=6", "trainer.check_val_every_n_epoch=3"], ""),
+        (["trainer.max_epochs=-1", "trainer.max_steps=10", "trainer.check_val_every_n_epoch=3"], ""),
+    ],
+)
+def test_what_few_would_mean_is_said(arguments: list[str], says: str, caplog: pytest.LogCaptureFixture) -> None:
+    register_resolvers()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        _warn(hydra.compose("train", overrides=arguments))
+    assert bool(caplog.text) == bool(says)
+    assert says in caplog.text
