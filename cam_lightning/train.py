@@ -89,7 +89,8 @@ def _warn(config: DictConfig) -> None:
             config.method.learning_rate,
         )
     every, epochs = config.trainer.check_val_every_n_epoch, config.trainer.max_epochs
-    if every is not None and epochs is not None and epochs > every and epochs % every:
+    validates = config.trainer.limit_val_batches != 0
+    if validates and every is not None and epochs is not None and epochs > every and epochs % every:
         log.warning(
             "trainer.check_val_every_n_epoch=%d does not divide trainer.max_epochs=%d: no validation follows the last "
             "%d epoch(s), and the @selected thresholds are those of the network before.",

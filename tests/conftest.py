@@ -9,6 +9,8 @@ import cv2
 import pytest
 import torch
 
+from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -26,3 +28,12 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}; set CAM_REFERENCE_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of `squeezenet_gap` for 1,000 classes, in a file with an awkward name."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "it's = some, weights.pth"
+    torch.save(squeezenet_gap(1000).state_dict(), path)
+    return path

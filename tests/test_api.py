@@ -61,15 +61,6 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of 1,000 classes, random."""
-    torch.manual_seed(1)
-    path = tmp_path_factory.mktemp("weights") / "it's = some, weights.pth"
-    torch.save(squeezenet_gap(1000).state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def photos() -> list[np.ndarray]:
     """Smooth colours, so that maps have regions."""
     random = np.random.default_rng(0)

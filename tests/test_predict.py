@@ -13,24 +13,14 @@ import commands
 import hydra
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
 
 from cam_lightning import load, localize, predict
-from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
 from cam_lightning.launch import CONF, readable, register_resolvers
 from cam_lightning.photo_predictions import _ahead
 from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
 
 SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(1)
-    path = tmp_path_factory.mktemp("weights") / "it's = some, weights.pth"
-    torch.save(squeezenet_gap(1000).state_dict(), path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -263,6 +263,7 @@ def test_fast_dev_run_works(tmp_path: Path) -> None:
         (["method=classification_released", "backbone.weights=FILE"], ""),
         (["trainer.max_epochs=7", "trainer.check_val_every_n_epoch=3"], "no validation follows the last 1 epoch(s)"),
         (["trainer.max_epochs=6", "trainer.check_val_every_n_epoch=3"], ""),
+        (["trainer.max_epochs=7", "trainer.check_val_every_n_epoch=3", "trainer.limit_val_batches=0"], ""),
         (["trainer.max_epochs=-1", "trainer.max_steps=10", "trainer.check_val_every_n_epoch=3"], ""),
     ],
 )
