@@ -15,23 +15,23 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from cam_lightning.assembly import (
+from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.box.largest_component import LargestComponent
+from cam_lightning.build import (
     checkpoint_file,
     checkpoint_network,
     inherit_from_checkpoint,
     published_network,
     read_checkpoint,
 )
-from cam_lightning.backbone.network import TrunkNetwork
-from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import activation_maps
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import ActivationMap, BoxGenerator, Network, Recipe
-from cam_lightning.dataset.image_file import read_photo
 from cam_lightning.dataset.imagenet import imagenet_names
-from cam_lightning.dataset.transform import height_and_width, show
+from cam_lightning.dataset.pipeline.image_file import read_photo
+from cam_lightning.dataset.pipeline.transform import height_and_width, resized_view
 from cam_lightning.functional.network_input import full_float32, normalised
-from cam_lightning.launch import CONF, root_cause
+from cam_lightning.launch.entry_point import CONF, root_cause
 
 Image = str | os.PathLike[str] | np.ndarray
 """A file, or its pixels: uint8 RGB (H, W, 3)."""
@@ -187,7 +187,7 @@ def _localized(network: Network, images: Iterator[Image], recipe: Recipe, batch_
     def seen(image: Image) -> tuple[Tensor, tuple[int, int]]:
         """At the input size: of a whole batch, the originals would be too many to hold."""
         pixels_HW3 = _pixels(image)
-        return show(pixels_HW3, None, recipe.input_size), (pixels_HW3.shape[0], pixels_HW3.shape[1])
+        return resized_view(pixels_HW3, None, recipe.input_size), (pixels_HW3.shape[0], pixels_HW3.shape[1])
 
     while batch := list(map(seen, islice(images, batch_size))):
         shown, sizes = zip(*batch, strict=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -17,11 +17,11 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from hydra.utils import instantiate
     from PIL import Image
 
-    from cam_lightning.dataset.check import check
-    from cam_lightning.dataset.check_text import as_data, as_text
-    from cam_lightning.dataset.contact_sheet import sample_sheet
+    from cam_lightning.dataset.tool.check import check
+    from cam_lightning.dataset.tool.check_text import as_data, as_text
+    from cam_lightning.dataset.tool.contact_sheet import sample_sheet
     from cam_lightning.functional.overlay import PNG_LEVEL
-    from cam_lightning.progress import bar
+    from cam_lightning.run.progress import bar
 
     # So that one broken file does not hide the others.
     config.dataset.on_bad_image = "skip"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -18,7 +18,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from cam_lightning.assembly import (
+    from cam_lightning.build import (
         build_data,
         build_method,
         build_trainer,

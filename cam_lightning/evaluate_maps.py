@@ -7,14 +7,14 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.table import Table
 
     from cam_lightning.contracts import Results
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 NEEDED = ("maps", "metadata")
 _NAMES = {"max_box_accuracy": "MaxBoxAcc", "max_box_accuracy_v2": "MaxBoxAccV2", "pixel_average_precision": "PxAP"}
@@ -30,7 +30,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         raise ValueError(f"evaluate_maps needs {' '.join(f'{name}=FOLDER' for name in NEEDED)}; no {missing[0]} given")
     folders = {name: _folder(name, config[name]) for name in (*NEEDED, "masks") if config[name] is not None}
 
-    from cam_lightning.map_scorer import MapScorer, score_all
+    from cam_lightning.localization.map_scorer import MapScorer, score_all
 
     scorer = MapScorer(
         **folders,
@@ -75,7 +75,7 @@ def results_table(results: Results) -> Table:
 
 def complaints(problems: list[tuple[str, str]]) -> list[str]:
     """What was wrong with how many maps, how those counted, and the first of them by name."""
-    from cam_lightning.dataset.map_folder import PROBLEMS
+    from cam_lightning.dataset.format.map_folder import PROBLEMS
 
     lines = []
     for problem, meaning in PROBLEMS.items():

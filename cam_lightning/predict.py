@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from cam_lightning.contracts import Recipe
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
     """All photos of `config.images`, each read once; raises OSError where not one of them can be read."""
-    from cam_lightning.dataset.photo_files import find_photos
+    from cam_lightning.dataset.pipeline.photo_files import find_photos
 
     # Before torch is loaded, so that a mistyped path is answered at once.
     paths = find_photos(_images(config))
     _require_one_source(config)
 
     from cam_lightning.api import network_for_photos
-    from cam_lightning.photo_predictions import predict_photos
+    from cam_lightning.sink.photo_predictions import predict_photos
 
     if config.checkpoint is not None:
         _inherit(config, run)
@@ -59,7 +59,7 @@ def _inherit(config: DictConfig, run: RunDirectory) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from cam_lightning.assembly import checkpoint_file, inherit_from_checkpoint
+    from cam_lightning.build import checkpoint_file, inherit_from_checkpoint
 
     config.checkpoint = str(checkpoint_file(Path(config.checkpoint).expanduser()))
     inherit_from_checkpoint(config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])

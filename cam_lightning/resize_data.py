@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -20,8 +20,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
 
     from hydra.utils import instantiate
 
-    from cam_lightning.dataset.resize import resize
-    from cam_lightning.progress import bar
+    from cam_lightning.dataset.tool.resize import resize
+    from cam_lightning.run.progress import bar
 
     if config.to is None:
         raise ValueError("resize_data needs to=FOLDER, which is empty or absent or holds the beginning of this copy")

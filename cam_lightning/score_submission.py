@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from cam_lightning.contracts import Results
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 NEEDED = ("predictions", "labels", "boxes")
 
@@ -38,7 +38,7 @@ def score(
     Raises OSError for a file that cannot be read, and ValueError for one that is not what it should be, or where
     predictions and labels have different numbers of rows.
     """
-    from cam_lightning.dataset.clsloc_files import read_blacklist, read_boxes, read_labels, read_predictions
+    from cam_lightning.dataset.format.clsloc_files import read_blacklist, read_boxes, read_labels, read_predictions
     from cam_lightning.functional.devkit import classification_errors, localization_errors
 
     # What the command names must exist before minutes go by in reading the rest.

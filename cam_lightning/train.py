@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -17,7 +17,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from cam_lightning.assembly import (
+    from cam_lightning.build import (
         build_data,
         build_method,
         build_trainer,
@@ -27,7 +27,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     )
     from cam_lightning.callback.checkpoint import BEST
     from cam_lightning.report.table import print_results
-    from cam_lightning.resume import newest_checkpoint, rewind
+    from cam_lightning.run.resume import newest_checkpoint, rewind
 
     if config.test_checkpoint not in ("last", "best"):
         raise ValueError(f"test_checkpoint is last or best; got {config.test_checkpoint!r}")

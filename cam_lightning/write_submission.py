@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cam_lightning.launch import entry_point
+from cam_lightning.launch.entry_point import entry_point
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cam_lightning.run import RunDirectory
+    from cam_lightning.run.directory import RunDirectory
 
 NEEDED = ("predictions", "classes")
 COLUMNS = ("id", "class_ids", "ranks", "boxes")
@@ -36,7 +36,7 @@ def convert(predictions: Path, classes: Path, target: Path) -> int:
     ids, which are not in the order of the WordNet ids. Raises OSError for a file that cannot be read, and ValueError
     where the ids do not end in 1..N, or a class is not in `classes`.
     """
-    from cam_lightning.dataset.clsloc_files import image_number, read_class_ids, write_predictions
+    from cam_lightning.dataset.format.clsloc_files import image_number, read_class_ids, write_predictions
 
     class_ids = read_class_ids(classes)
     labels: dict[int, list[int]] = {}

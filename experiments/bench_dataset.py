@@ -18,8 +18,8 @@ from pathlib import Path
 
 from cam_lightning.dataset.ilsvrc import Ilsvrc
 from cam_lightning.dataset.imagenet import imagenet_classes
-from cam_lightning.dataset.split import hold_out
-from cam_lightning.dataset.storage import Storage
+from cam_lightning.dataset.pipeline.split import hold_out
+from cam_lightning.dataset.pipeline.storage import Storage
 
 AGE = 1e9
 """Folders are dated back: what has just changed is not kept."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_lightning.map_scorer import MapScorer, score_all
+from cam_lightning.localization.map_scorer import MapScorer, score_all
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import torch
 
-from cam_lightning.functional.level_overlap import best_overlaps
-from cam_lightning.functional.level_sweep import largest_boxes, levels_of, overlaps, quantise
+from cam_lightning.functional.kernel.level_overlap import best_overlaps
+from cam_lightning.functional.kernel.level_sweep import largest_boxes, levels_of, overlaps, quantise
 
 MAP_SIZE = 224
 IOU = 0.5

@@ -22,11 +22,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from cam_lightning.dataset.datamodule import one_thread
-from cam_lightning.dataset.examples import Examples, collate
+from cam_lightning.dataset.augmentation.random_resized_crop import RandomResizedCrop
 from cam_lightning.dataset.folder import Folder
-from cam_lightning.dataset.resize import resize
-from cam_lightning.dataset.transform import RandomResizedCrop
+from cam_lightning.dataset.pipeline.datamodule import one_thread
+from cam_lightning.dataset.pipeline.examples import Examples, collate
+from cam_lightning.dataset.tool.resize import resize
 
 BATCH = 32
 AREA = (0.08, 1.0)

@@ -19,10 +19,10 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import DictConfig
 
-from cam_lightning.assembly import build_method
+from cam_lightning.build import build_method
 from cam_lightning.callback.localization import LocalizationCallback
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.launch import CONF, register_resolvers
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.launch.entry_point import CONF, register_resolvers
 from cam_lightning.method.classification import Classification
 
 

@@ -28,7 +28,7 @@ from cam_lightning.backbone.network import GapNetwork
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.functional.ranking import ranked_classes
-from cam_lightning.launch import CONF, register_resolvers
+from cam_lightning.launch.entry_point import CONF, register_resolvers
 
 INPUT, ORIGINAL = (224, 224), (375, 500)
 CLASSES = 1000

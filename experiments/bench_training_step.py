@@ -31,12 +31,12 @@ from lightning import Callback, LightningModule, Trainer
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cam_lightning.assembly import build_method, build_trainer
+from cam_lightning.build import build_method, build_trainer
 from cam_lightning.contracts import Batch
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.sampler import Key
-from cam_lightning.launch import CONF, register_resolvers
-from cam_lightning.run import RunDirectory
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.sampler import Key
+from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.run.directory import RunDirectory
 
 CALLBACKS = "callback=[localization,checkpoint]"
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}

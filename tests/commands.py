@@ -19,7 +19,7 @@ TIMEOUT = 300
 """Seconds."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["cam_lightning.assembly", "cam_lightning.backbone.googlenet_gap", "cam_lightning.dataset.shapes"]
+    ["cam_lightning.build", "cam_lightning.backbone.googlenet_gap", "cam_lightning.dataset.shapes"]
 )
 
 

@@ -24,12 +24,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cam_lightning import evaluate, load, localize
-from cam_lightning.assembly import build_data, build_method
 from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
 from cam_lightning.box.largest_component import LargestComponent
+from cam_lightning.build import build_data, build_method
 from cam_lightning.dataset.imagenet import imagenet_names
-from cam_lightning.launch import CONF, register_resolvers
-from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
 
 ROOT = Path(__file__).parents[1]
 SIZE = (48, 64)

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from cam_lightning import map_scorer
 from cam_lightning.contracts import GroundTruth, Localization
 from cam_lightning.evaluate_maps import run
-from cam_lightning.launch import CONF, register_resolvers
-from cam_lightning.map_scorer import MapScorer, score_all
+from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.localization import map_scorer
+from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
-from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
 
 SIZE = (14, 18)
 NAMES = ["a/good 1.jpg", "a/good, 2.jpg", "b/c/small.jpg", "b/range.jpg", "nan.jpg", "flat.jpg", "gone.jpg", "cut.jpg"]

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from cam_lightning import load, localize, predict
-from cam_lightning.launch import CONF, readable, register_resolvers
-from cam_lightning.photo_predictions import _ahead
-from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.launch.entry_point import CONF, readable, register_resolvers
+from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.sink.photo_predictions import _ahead
 
 SIZE = 64
 
@@ -169,7 +169,7 @@ def test_bad_input_is_named(
 def test_any_photo_can_be_given_on_the_command_line(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cam_lightning.dataset.photo_files import find_photos
+    from cam_lightning.dataset.pipeline.photo_files import find_photos
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / value).touch()

@@ -10,8 +10,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from cam_lightning.launch import CONF, register_resolvers
-from cam_lightning.run import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
 from cam_lightning.score_submission import run, score
 
 

@@ -13,7 +13,7 @@ import hydra
 import pytest
 from commands import run
 
-from cam_lightning.launch import CONF, register_resolvers
+from cam_lightning.launch.entry_point import CONF, register_resolvers
 from cam_lightning.train import _warn
 
 TINY = [

@@ -47,7 +47,9 @@ def test_it_holds_the_package_and_its_configuration_and_nothing_else(wheel: Path
 
 def test_its_commands_find_that_configuration(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = "from cam_lightning import launch, train; print(launch.CONF); train.main()"
+    code = (
+        "from cam_lightning import train; from cam_lightning.launch.entry_point import CONF; print(CONF); train.main()"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code, "backbone=googlenet_gmp", "--cfg", "job", "--package", "backbone"],
         cwd=tmp_path,

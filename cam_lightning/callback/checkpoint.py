@@ -12,7 +12,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from cam_lightning.callback.interruption import interruption
+from cam_lightning.run.interruption import interruption
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from cam_lightning.callback.side_threads import side_threads
 from cam_lightning.contracts import (
     ActivationMap,
     Batch,
@@ -28,6 +27,7 @@ from cam_lightning.contracts import (
 )
 from cam_lightning.functional.box import centre_box
 from cam_lightning.functional.ranking import ranked_classes
+from cam_lightning.localization.side_threads import side_threads
 from cam_lightning.method.classification import log_exactly
 from cam_lightning.metric.degenerate_maps import DegenerateMaps
 from cam_lightning.metric.threshold_curve import ThresholdCurve, chosen_thresholds

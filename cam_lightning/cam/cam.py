@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cam_lightning.contracts import ClassifierOutput, Network
-from cam_lightning.functional.activation_map import class_activation_map
+from cam_lightning.functional.cam import class_activation_map
 
 
 class ClassActivationMap:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from cam_lightning.dataset.crop import CroppedSplit, crops_of, read_crops
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.index import Index, IndexedSplit, Row, require_annotated_sizes
-from cam_lightning.dataset.mask_file import read_grey
-from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
-from cam_lightning.dataset.storage import Storage
-from cam_lightning.dataset.wsol_metadata import read_metadata
+from cam_lightning.dataset.format.crop import CroppedSplit, crops_of, read_crops
+from cam_lightning.dataset.format.wsol_metadata import read_metadata
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row, require_annotated_sizes
+from cam_lightning.dataset.pipeline.mask_file import read_grey
+from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage, Splits
+from cam_lightning.dataset.pipeline.storage import Storage
 from cam_lightning.functional.box import from_xywh
 
 log = logging.getLogger(__name__)

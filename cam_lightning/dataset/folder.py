@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.folder_annotations import (
+from cam_lightning.dataset.format.folder_annotations import (
     ImageAnnotation,
     as_array,
     box_faults,
@@ -18,11 +17,12 @@ from cam_lightning.dataset.folder_annotations import (
     read_csv,
     read_voc_folder,
 )
-from cam_lightning.dataset.folder_tree import Endings, ImageEntry, Tree, printable, read_tree
-from cam_lightning.dataset.index import Index, IndexedSplit, Row
-from cam_lightning.dataset.split import Finding, RawImage, Splits, hold_out
-from cam_lightning.dataset.storage import Storage
-from cam_lightning.dataset.strings import PackedStrings
+from cam_lightning.dataset.format.folder_tree import Endings, ImageEntry, Tree, printable, read_tree
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row
+from cam_lightning.dataset.pipeline.split import Finding, RawImage, Splits, hold_out
+from cam_lightning.dataset.pipeline.storage import Storage
+from cam_lightning.dataset.pipeline.strings import PackedStrings
 
 log = logging.getLogger(__name__)
 
@@ -133,15 +133,15 @@ class Folder(LocalizationDataModule):
                 faults.append(f"{entry.id} has no annotation in {self.annotations}")
             named = sorted(set(annotation.names)) if annotation is not None else []
             name = entry.class_folder if has_class_folders else (named[0] if len(named) == 1 else "")
-            things = annotation.things if annotation is not None else []
-            if self.boxes == "own" and name and things:
-                own = [thing for thing in things if thing.name in ("", name)]
+            objects = annotation.objects if annotation is not None else []
+            if self.boxes == "own" and name and objects:
+                own = [each for each in objects if each.name in ("", name)]
                 if not own:
                     faults.append(
                         f"{entry.id} is of class {name}, and its boxes name {', '.join(named)} "
                         "(dataset.boxes=any takes them)"
                     )
-                things = own
+                objects = own
             if not name and not faults:
                 reason = f"its annotation names {', '.join(named)}" if named else "no annotation names one"
                 if has_class_folders:
@@ -150,7 +150,7 @@ class Folder(LocalizationDataModule):
             self._findings += [Finding("wrong", fault, True) for fault in faults]
             if name:
                 size = annotation.size if annotation is not None else None
-                yield LabelledImage(entry.path, name, as_array(things), size, next(iter(faults), ""))
+                yield LabelledImage(entry.path, name, as_array(objects), size, next(iter(faults), ""))
 
     def _annotations(self, entries: list[ImageEntry]) -> dict[int, ImageAnnotation]:
         """Each image's annotation, by its position among `entries`; what fits no image is noted."""
@@ -171,7 +171,7 @@ class Folder(LocalizationDataModule):
             elif len(indices) > 1:
                 both = " and ".join(entries[index].id for index in indices[:2])
                 what = f"{annotation.image} may be {both}: give more of the path, or rename one"
-                found |= {index: annotation._replace(names=[], things=[], faults=[what]) for index in indices}
+                found |= {index: annotation._replace(names=[], objects=[], faults=[what]) for index in indices}
             elif indices[0] in found:
                 again = f"{entries[indices[0]].id} is annotated again in {annotation.place}"
                 found[indices[0]].faults.append(again)

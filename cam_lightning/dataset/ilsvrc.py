@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cam_lightning.dataset.clsloc_files import image_number
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.ilsvrc_devkit import Devkit, blacklisted
-from cam_lightning.dataset.ilsvrc_validation import Validation, imagenetv2_rows
+from cam_lightning.dataset.format.clsloc_files import image_number
+from cam_lightning.dataset.format.ilsvrc_devkit import Devkit, blacklisted
+from cam_lightning.dataset.format.ilsvrc_validation import Validation, imagenetv2_rows
+from cam_lightning.dataset.format.wsol_metadata import read_metadata
 from cam_lightning.dataset.imagenet import imagenet_classes, imagenet_names
-from cam_lightning.dataset.index import Index, IndexedSplit, Row, is_image, require_annotated_sizes
-from cam_lightning.dataset.index_cache import NotedStorage, Stamps, cached_index
-from cam_lightning.dataset.split import Splits
-from cam_lightning.dataset.storage import Storage
-from cam_lightning.dataset.wsol_metadata import read_metadata
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row, is_image, require_annotated_sizes
+from cam_lightning.dataset.pipeline.index_cache import NotedStorage, Stamps, cached_index
+from cam_lightning.dataset.pipeline.split import Splits
+from cam_lightning.dataset.pipeline.storage import Storage
 
 log = logging.getLogger(__name__)
 

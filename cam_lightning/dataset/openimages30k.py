@@ -8,12 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.image_file import decode
-from cam_lightning.dataset.mask_file import read_grey
-from cam_lightning.dataset.split import Annotation, ImageSplit, RawImage, Splits
-from cam_lightning.dataset.storage import Storage
-from cam_lightning.dataset.wsol_metadata import WsolMetadata, read_metadata
+from cam_lightning.dataset.format.wsol_metadata import WsolMetadata, read_metadata
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.image_file import decode
+from cam_lightning.dataset.pipeline.mask_file import read_grey
+from cam_lightning.dataset.pipeline.split import Annotation, ImageSplit, RawImage, Splits
+from cam_lightning.dataset.pipeline.storage import Storage
 
 OBJECT, IGNORED = 1, 255
 

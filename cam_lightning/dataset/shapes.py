@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.scene import CLASS_NAMES, draw_scene, scene_label
-from cam_lightning.dataset.split import ImageSplit, RawImage, Splits
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage, Splits
+from cam_lightning.dataset.scene.scene import CLASS_NAMES, draw_scene, scene_label
 
 
 class Shapes(LocalizationDataModule):

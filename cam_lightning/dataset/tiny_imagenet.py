@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.image_file import decode
-from cam_lightning.dataset.split import Annotation, ImageSplit, RawImage, Splits
-from cam_lightning.dataset.storage import Storage
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.image_file import decode
+from cam_lightning.dataset.pipeline.split import Annotation, ImageSplit, RawImage, Splits
+from cam_lightning.dataset.pipeline.storage import Storage
 from cam_lightning.functional.box import from_inclusive_corners
 
 LAYOUT = (

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.functional.component import UPSAMPLINGS
+from cam_lightning.functional.largest_component import UPSAMPLINGS
 
 NORMALISATIONS = ("max", "minmax")
 

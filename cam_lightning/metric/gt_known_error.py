@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.localization import gt_known_hits
+from cam_lightning.functional.localization_error import gt_known_hits
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.localization import gt_known_hits, largest_share
+from cam_lightning.functional.localization_error import gt_known_hits, largest_share
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.localization import top_k_hits
+from cam_lightning.functional.localization_error import top_k_hits
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.metric.counter import CounterMetric, error_rate
 

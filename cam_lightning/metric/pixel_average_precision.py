@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.pixel_precision import count_pixels, pixel_average_precision
+from cam_lightning.functional.pixel_average_precision import count_pixels, pixel_average_precision
 from cam_lightning.functional.score_map import score_map
 from cam_lightning.metric.counter import CounterMetric
 

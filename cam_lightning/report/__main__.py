@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cam_lightning.report.printing import outlive_reader
+from cam_lightning.run.printing import outlive_reader
 
 FORMATS = ("text", "markdown", "csv")
 

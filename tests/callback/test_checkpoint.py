@@ -15,14 +15,14 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from cam_lightning.callback.checkpoint import BEST, LAST, PREVIOUS, Checkpoints
-from cam_lightning.callback.interruption import Interrupted, interruption
-from cam_lightning.checkpoint_file import WholeCheckpoints
 from cam_lightning.contracts import ClassifierOutput
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.split import ImageSplit, RawImage
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
+from cam_lightning.logger.metrics_file import MetricsFile
 from cam_lightning.method.classification import Classification
 from cam_lightning.method.schedule import one_cycle
-from cam_lightning.report.metrics_file import MetricsFile
+from cam_lightning.run.checkpoint import WholeCheckpoints
+from cam_lightning.run.interruption import Interrupted, interruption
 
 NUM_CLASSES = 3
 
@@ -255,7 +255,7 @@ def test_a_full_disk_ends_training_and_leaves_the_last_good_checkpoint(
         if len(writes) == 4:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cam_lightning.checkpoint_file.os.fsync", full)
+    monkeypatch.setattr("cam_lightning.run.checkpoint.os.fsync", full)
     with pytest.raises(OSError, match=r"could not be written \(No space left on device\); .*last.ckpt still holds"):
         fit(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {LAST, PREVIOUS, "metrics.csv"}

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import LocalizationCallback
-from cam_lightning.callback.overlays import Overlays
-from cam_lightning.callback.predictions import Predictions
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.dataset.transform import show
+from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
 from cam_lightning.metric.threshold_curve import ThresholdCurve
+from cam_lightning.sink.overlays import Overlays
+from cam_lightning.sink.predictions import Predictions
 
 BASELINES = {"whole_image": 1.0, "centre_box": 0.75}
 
@@ -72,7 +72,7 @@ def slow_evaluation(data: Any, network: Any, overlap: Any) -> dict[str, float]:
     for i in range(len(split)):
         image_HW3, boxes, _ = split.read(i)
         label, (height, width) = int(split.label_N[i]), image_HW3.shape[:2]
-        pixels = show(image_HW3, None, (16, 64)).double()
+        pixels = resized_view(image_HW3, None, (16, 64)).double()
         units = torch.zeros(9, 4, 16, dtype=torch.float64)
         for k in range(9):
             for y in range(4):
@@ -144,7 +144,7 @@ def test_the_maps_are_those_of_the_ranked_classes_and_of_the_label(data: Any, me
     network, examples, position = method.network.eval(), data.examples["test"], 0
     for localization in recorder.batches:
         for row in range(len(localization.classes_BT)):
-            image = show(examples.split.read(position).image_HW3, None, (16, 64))[None].float()
+            image = resized_view(examples.split.read(position).image_HW3, None, (16, 64))[None].float()
             with torch.no_grad():
                 logits, features = network(image)
             classes = localization.classes_BT[row].tolist()

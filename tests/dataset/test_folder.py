@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_lightning.dataset.check import check
 from cam_lightning.dataset.folder import Folder
-from cam_lightning.dataset.sampler import Key
-from cam_lightning.dataset.split import ImageSplit
+from cam_lightning.dataset.pipeline.sampler import Key
+from cam_lightning.dataset.pipeline.split import ImageSplit
+from cam_lightning.dataset.tool.check import check
 
 WIDTH, HEIGHT = 50, 30
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from cam_lightning.dataset.format.ilsvrc_validation import Validation, imagenetv2_rows, wsol_boxes
+from cam_lightning.dataset.format.wsol_metadata import read_metadata
 from cam_lightning.dataset.ilsvrc import Ilsvrc
-from cam_lightning.dataset.ilsvrc_validation import Validation, imagenetv2_rows, wsol_boxes
 from cam_lightning.dataset.imagenet import imagenet_classes
-from cam_lightning.dataset.index import Index
-from cam_lightning.dataset.index_cache import NotedStorage, Stamps
-from cam_lightning.dataset.wsol_metadata import read_metadata
+from cam_lightning.dataset.pipeline.index import Index
+from cam_lightning.dataset.pipeline.index_cache import NotedStorage, Stamps
 
 DEVKIT = ["n02119789", "n02100735", "n01440764"]
 """Kit fox, English setter, tench: the devkit's classes 1, 2, 3 here, so that its order is the reverse of the sorted."""

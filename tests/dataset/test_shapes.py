@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cam_lightning.dataset.scene import CLASS_NAMES, draw_scene
+from cam_lightning.dataset.scene.scene import CLASS_NAMES, draw_scene
 from cam_lightning.dataset.shapes import SceneSplit, Shapes
 
 

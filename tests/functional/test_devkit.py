@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cam_lightning.dataset.clsloc_files import read_blacklist, read_boxes, read_labels, read_predictions
+from cam_lightning.dataset.format.clsloc_files import read_blacklist, read_boxes, read_labels, read_predictions
 from cam_lightning.functional.devkit import Guesses, TrueBoxes, classification_errors, localization_errors
 
 TABLE = {

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 import torch
 
-from cam_lightning.functional.activation_map import class_activation_map
+from cam_lightning.functional.cam import class_activation_map
 from cam_lightning.functional.ten_crop import mean_of_crops, sum_of_crops, ten_crops
 
 

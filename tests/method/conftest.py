@@ -12,8 +12,8 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from cam_lightning.contracts import ClassifierOutput
-from cam_lightning.dataset.datamodule import LocalizationDataModule
-from cam_lightning.dataset.split import ImageSplit, RawImage
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
 
 NUM_CLASSES = 6
 

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
 from cam_lightning.contracts import Batch, GroundTruth
+from cam_lightning.logger.metrics_file import MetricsFile
 from cam_lightning.method.classification import Classification, log_exactly
 from cam_lightning.method.schedule import constant, step
-from cam_lightning.report.metrics_file import MetricsFile
 
 SGD = partial(torch.optim.SGD, momentum=0.9)
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cam_lightning.callback.overlays import Overlays
-from cam_lightning.callback.predictions import Predictions
 from cam_lightning.contracts import GroundTruth, Localization, Proposals
 from cam_lightning.report.html import write_report
 from cam_lightning.report.run_record import Prediction
+from cam_lightning.sink.overlays import Overlays
+from cam_lightning.sink.predictions import Predictions
 
 MakeRun = Callable[..., Path]
 

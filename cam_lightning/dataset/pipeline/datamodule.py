@@ -1,0 +1,249 @@
+"""The LightningDataModule that every dataset shares; a dataset's own file gives it splits and names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from cam_lightning.contracts import Batch
+from cam_lightning.dataset.pipeline.examples import Examples, collate
+from cam_lightning.dataset.pipeline.sampler import EvaluationBatches, TrainBatches
+from cam_lightning.dataset.pipeline.skipped_images import SkippedImages
+from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits, first_per_class, hold_out, keep_classes
+from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
+
+log = logging.getLogger(__name__)
+
+
+class LocalizationDataModule(LightningDataModule):
+    """Batches for training, and for evaluation of every image exactly once.
+
+    Fit validates on the dataset's own `train-fullsup` where it has one, else on `val_fraction` of the training
+    images, held out with `seed`; `test` is never seen before the end. Training may see smaller images (`train_size`)
+    than evaluation (`image_size`): it is cheaper by the area, and a pooled network takes any size; `[[0, 64], [5, 80]]`
+    gives a size from an epoch on, so that the first epochs, which need no detail, are the cheapest. `classes` (names,
+    or a number: the first so many) restricts every split; `images_per_class` shortens training alone, so that errors
+    stay comparable. `batch_size` is per process. An image that cannot be read ends the run with its path
+    (`on_bad_image=error`), or is left out, counted and named (`skip`); training then shows the next readable one in
+    its place.
+
+    Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
+    """
+
+    SOURCE = ""
+    """What must be fetched, and from which project, in words for people; empty where nothing is."""
+
+    def __init__(
+        self,
+        image_size: int | Sequence[int] = 224,
+        train_size: int | Sequence[int] | Sequence[tuple[int, int | Sequence[int]]] | None = None,
+        batch_size: int = 32,
+        augmentation: Augmentation | None = None,
+        val_fraction: float = 0.1,
+        classes: int | str | Sequence[str] | None = None,
+        images_per_class: int | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+        class_index: Any = None,
+        on_bad_image: str = "error",
+    ) -> None:
+        super().__init__()
+        if on_bad_image not in ("error", "skip"):
+            raise ValueError(f"dataset.on_bad_image is error or skip; got {on_bad_image!r}")
+        if batch_size < 1:
+            raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
+        self.input_size = height_and_width(image_size)
+        self.train_sizes = _sizes_by_epoch(image_size if train_size is None else train_size)
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.val_fraction = val_fraction
+        self.classes = classes
+        self.images_per_class = images_per_class
+        self.num_workers = num_workers
+        self.seed = seed
+        self.class_index = class_index
+        self.on_bad_image = on_bad_image
+        self.skipped = SkippedImages()
+        self.class_names: list[str] = []
+        """The names that results and `classes` use; WordNet ids where the dataset has them."""
+        self.examples: dict[str, Examples] = {}
+        self.resumed_at = (0, 0)
+        """The (epoch, batch) that training goes on from; set before it starts, because Lightning asks for
+        batches (to count them for the schedule) before it has read where it was."""
+
+    @abstractmethod
+    def read_splits(self) -> Splits:
+        """The names of all classes and the splits; raises FileNotFoundError or ValueError as `setup` does."""
+
+    def chosen_splits(self) -> Splits:
+        """What `read_splits` gives and raises, of the chosen `classes` alone; ValueError for one that there is not."""
+        names, train, test, fullsup = splits = Splits(*self.read_splits())
+        if self.classes is None:
+            return splits
+        kept = _chosen(self.classes, names)
+        return Splits(
+            [names[i] for i in kept],
+            None if train is None else keep_classes(train, kept),
+            keep_classes(test, kept),
+            None if fullsup is None else keep_classes(fullsup, kept),
+        )
+
+    def findings(self) -> list[Finding]:
+        """What `read_splits` met that is wrong or worth a remark, for `check_data`."""
+        return []
+
+    def display_name(self, class_name: str) -> str:
+        """A class's name for people; the class's own where nothing better is known."""
+        return class_name
+
+    @property
+    def num_classes(self) -> int:
+        self.setup()
+        return len(self.class_names)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the splits once; later calls do nothing."""
+        if self.examples:
+            return
+        names, train, test, fullsup = self.chosen_splits()
+        if train is not None and fullsup is None:
+            train, fullsup = hold_out(train, self.val_fraction, self.seed)
+        if train is not None and self.images_per_class is not None:
+            train = first_per_class(train, self.images_per_class)
+        for split_name, split in (("training", train), ("test", test)):
+            if split is not None:
+                _require_every_class(split, split_name, names)
+        self.class_names = names
+        if train is not None:
+            # Ranks that train together need batches of one size; evaluation counts each image for itself.
+            on_bad = "replace" if self.on_bad_image == "skip" else "error"
+            self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed, on_bad, names)
+        if fullsup is not None:
+            self.examples["val"] = Examples(fullsup, self.input_size, None, self.seed, self.on_bad_image, names)
+        self.examples["test"] = Examples(test, self.input_size, None, self.seed, self.on_bad_image, names)
+        counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
+        log.info("data: %d classes; images: %s", len(names), counts)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        rank, world_size = self._rank_and_world_size()
+        if "train" not in self.examples:
+            raise FileNotFoundError(f"there are no training images: these data can only be evaluated. {self.SOURCE}")
+        examples = self.examples["train"]
+        resumed_at = self.resumed_at
+        if resumed_at == (0, 0) and self.trainer is not None:
+            # Workers start before Lightning tells the epoch, which is not the first where training resumes.
+            resumed_at = (self.trainer.fit_loop.epoch_progress.current.processed, 0)  # type: ignore[attr-defined]
+        return self._loader(
+            examples, TrainBatches(len(examples), self.batch_size, self.seed, rank, world_size, resumed_at)
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self._evaluation_loader("test")
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Notes which images of the batch could not be read."""
+        trainer = self.trainer
+        if self.on_bad_image == "skip" and trainer is not None and not trainer.sanity_checking:
+            split = str(trainer.state.stage.dataloader_prefix)  # type: ignore[union-attr]
+            self.skipped.note(split, self.examples[split], batch.skipped_S)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the images skipped so far, on any rank; all of them must call it."""
+        return {"skipped": self.skipped.positions()} if self.on_bad_image == "skip" else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.setup()
+        self.skipped.remember(state_dict["skipped"], self.examples)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
+        examples = self.examples[split]
+        return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
+
+    def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
+        num_workers = self._num_workers()
+        return DataLoader(
+            examples,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=num_workers > 0,
+            worker_init_fn=one_thread if num_workers else None,
+        )
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _num_workers(self) -> int:
+        """As asked; else none where the network runs on the same CPU, a share of the cores elsewhere."""
+        if self.num_workers is not None:
+            return self.num_workers
+        if not torch.cuda.is_available():
+            return 0
+        local_processes = self.trainer.num_devices if self.trainer is not None else 1
+        own = len(os.sched_getaffinity(0))
+        # A task of SLURM's is bound to its own share of these already, on clusters that bind tasks.
+        on_node = max(own, int(os.environ.get("SLURM_CPUS_ON_NODE", 0)))
+        return max(1, min(8, own, on_node // local_processes))
+
+
+def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
+    """From first epochs to heights and widths; one size is that of every epoch."""
+    # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
+    by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
+    try:
+        sizes = {epoch: height_and_width(size) for epoch, size in (size if by_epoch else [(0, size)])}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
+    if 0 not in sizes:
+        raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {size}")
+    return sizes
+
+
+def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:
+    """Positions of the wanted classes in the dataset's own order."""
+    if isinstance(classes, int):
+        if not 1 <= classes <= len(names):
+            raise ValueError(f"dataset.classes={classes}, but the dataset has {len(names)} classes")
+        return list(range(classes))
+    classes = [classes] if isinstance(classes, str) else classes
+    if not classes:
+        raise ValueError("dataset.classes=[] leaves no class; leave it out for all of them")
+    unknown = [name for name in classes if name not in names]
+    if unknown:
+        raise ValueError(
+            f"dataset.classes names {', '.join(map(repr, unknown))}, not a class of the dataset. "
+            f"Its {len(names)} classes: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
+        )
+    return sorted({names.index(name) for name in classes})
+
+
+def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -> None:
+    counts = np.bincount(split.label_N, minlength=len(names))
+    empty = [names[i] for i in np.flatnonzero(counts == 0)]
+    if empty:
+        raise ValueError(
+            f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: "
+            f"{', '.join(empty[:10])}. Add images, or choose classes with dataset.classes."
+        )
+
+
+def one_thread(worker: int) -> None:
+    """Workers are parallel already; threads of OpenCV and torch in them only fight (pytorch #45198)."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,146 @@
+"""Examples of one split, ready to be batched: pixels at the input size, ground truth in the original's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cam_lightning.contracts import Batch, GroundTruth
+from cam_lightning.dataset.pipeline.sampler import Key
+from cam_lightning.dataset.pipeline.split import ImageSplit
+from cam_lightning.dataset.pipeline.transform import Augmentation, resized_mask, resized_view
+
+
+class Example(NamedTuple):
+    """One image of a batch."""
+
+    image_3HW: Tensor
+    label: int
+    boxes_N4: np.ndarray
+    size: tuple[int, int]
+    image: int
+    """Its position in the split."""
+    mask_HW: Tensor | None = None
+    """At the input size, in evaluation alone: a training view would need its own."""
+
+
+class BadImage(NamedTuple):
+    """Stands where an image cannot be read."""
+
+    image: int
+    """Its position in the split."""
+
+
+ON_BAD_IMAGE = ("error", "skip", "replace")
+
+
+class Examples(Dataset[Example]):
+    """A split seen through a transform; an `ImageSource` for the sinks of evaluation.
+
+    The augmentation of an image is drawn from a generator seeded by (seed, epoch, index), so it is the same
+    in any worker, on any rank, and after resuming. `size` is (height, width), or one from an epoch on.
+
+    `on_bad_image` says what becomes of an image that cannot be read: `error` raises; `skip` leaves it out of its
+    batch; `replace` gives its place to the next image of the split that can be read, so that batches keep their
+    size. Both of these put its position into `Batch.skipped_S`.
+    """
+
+    def __init__(
+        self,
+        split: ImageSplit,
+        size: tuple[int, int] | Mapping[int, tuple[int, int]],
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        on_bad_image: str = "error",
+        class_names: Sequence[str] = (),
+    ) -> None:
+        if on_bad_image not in ON_BAD_IMAGE:
+            raise ValueError(f"on_bad_image is one of {', '.join(ON_BAD_IMAGE)}; got {on_bad_image!r}")
+        self.split = split
+        self.ids = split.ids
+        self.class_names = class_names
+        self.sizes = size if isinstance(size, Mapping) else {0: size}
+        self.augmentation = augmentation
+        self.seed = seed
+        self.on_bad_image = on_bad_image
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def original(self, index: int) -> np.ndarray:
+        """uint8 RGB (H, W, 3), frame `original`."""
+        return self.split.read(index).image_HW3
+
+    def __getitem__(self, key: Key) -> Example:
+        epoch, index = key
+        image_HW3, boxes_N4, mask_HW = self.split.read(index)
+        height, width = image_HW3.shape[:2]
+        size = self.sizes[max(first for first in self.sizes if first <= epoch)]
+        view = None
+        if self.augmentation is not None:
+            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
+            view = self.augmentation(height, width, random)
+        label = int(self.split.label_N[index])
+        mask = None if mask_HW is None or self.augmentation is not None else resized_mask(mask_HW, size)
+        return Example(resized_view(image_HW3, view, size), label, boxes_N4, (height, width), index, mask)
+
+    def __getitems__(self, keys: list[Key]) -> list[Example | BadImage]:
+        """One batch: what the data loader asks for where a dataset can give several images at once."""
+        return [entry for key in keys for entry in self._entries(Key(*key))]
+
+    def complaint(self, index: int) -> str:
+        """Why an image cannot be read, naming its file."""
+        try:
+            self.split.read(index)
+        except OSError as error:
+            return str(error)
+        return f"{self.ids[index]} could not be read, and can be now"
+
+    def _entries(self, key: Key) -> Iterator[Example | BadImage]:
+        for step in range(len(self)):
+            image = (key.image + step) % len(self)
+            try:
+                example = self[Key(key.epoch, image)]
+            except OSError:
+                if self.on_bad_image == "error":
+                    raise
+                yield BadImage(image)
+                if self.on_bad_image == "skip":
+                    return
+            else:
+                yield example
+                return
+        raise OSError(f"none of {len(self):,} images can be read; the first: {self.complaint(0)}")
+
+
+def collate(entries: Sequence[Example | BadImage]) -> Batch:
+    """Stacks examples; boxes are padded with zero rows to the largest number in the batch."""
+    examples = [entry for entry in entries if isinstance(entry, Example)]
+    skipped = [entry.image for entry in entries if isinstance(entry, BadImage)]
+    num_boxes = [len(example.boxes_N4) for example in examples]
+    boxes_BN4 = torch.zeros(len(examples), max(num_boxes, default=0), 4)
+    for row, example in enumerate(examples):
+        boxes_BN4[row, : num_boxes[row]] = torch.from_numpy(example.boxes_N4)
+    masks = [example.mask_HW for example in examples if example.mask_HW is not None]
+    return Batch(
+        image_B3HW=(
+            torch.stack([example.image_3HW for example in examples])
+            if examples
+            else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+        ),
+        truth=GroundTruth(
+            label_B=torch.tensor([example.label for example in examples], dtype=torch.int64),
+            boxes_BN4=boxes_BN4,
+            num_boxes_B=torch.tensor(num_boxes, dtype=torch.int64),
+            size_B2=torch.tensor([example.size for example in examples], dtype=torch.int64).reshape(-1, 2),
+            # A dataset has masks of all its images or of none.
+            mask_BHW=torch.stack(masks) if masks else None,
+        ),
+        index_B=torch.tensor([example.image for example in examples], dtype=torch.int64),
+        skipped_S=torch.tensor(skipped) if skipped else None,
+    )

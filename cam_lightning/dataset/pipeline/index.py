@@ -1,0 +1,123 @@
+"""What is known of every image of a split, as arrays: a million images cost megabytes, and nothing per worker."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import NamedTuple
+
+import numpy as np
+
+from cam_lightning.dataset.pipeline.image_file import decode
+from cam_lightning.dataset.pipeline.split import Annotation, ImageSplit, RawImage
+from cam_lightning.dataset.pipeline.storage import Storage
+from cam_lightning.dataset.pipeline.strings import PackedStrings
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+class Row(NamedTuple):
+    """One image, as a reader hands it to its index."""
+
+    path: str
+    """Below the split's root, with `/`."""
+    label: int
+    boxes_N4: np.ndarray | None = None
+    """float32, xyxy half-open, frame `original`."""
+    size: tuple[int, int] | None = None
+    """Height and width that the annotation gives."""
+
+
+class Index(NamedTuple):
+    """The images of one split, in its order."""
+
+    ids: PackedStrings
+    label_N: np.ndarray
+    """int64."""
+    size_N2: np.ndarray
+    """int32: height and width by the annotations; zeros where they say nothing."""
+    first_box_N1: np.ndarray
+    """int64: image i has the boxes `first_box_N1[i] : first_box_N1[i + 1]`."""
+    boxes_M4: np.ndarray
+    """float32, xyxy half-open, frame `original`."""
+
+    @classmethod
+    def pack(cls, rows: Iterable[Row]) -> Index:
+        """Takes one row after the other, so that no list of them is ever made."""
+        label, size, first_box, boxes = array("q"), array("i"), array("q", [0]), array("f")
+
+        def paths() -> Iterable[str]:
+            for row in rows:
+                label.append(row.label)
+                size.extend(row.size or (0, 0))
+                if row.boxes_N4 is not None:
+                    boxes.extend(row.boxes_N4.ravel().tolist())
+                first_box.append(len(boxes) // 4)
+                yield row.path
+
+        return cls(
+            PackedStrings.pack(paths()),
+            np.array(label, np.int64),
+            np.array(size, np.int32).reshape(-1, 2),
+            np.array(first_box, np.int64),
+            np.array(boxes, np.float32).reshape(-1, 4),
+        )
+
+    def boxes(self, image: int) -> np.ndarray:
+        """float32 (N, 4): the boxes of one image."""
+        first, end = self.first_box_N1[image : image + 2].tolist()
+        return self.boxes_M4[first:end].copy()
+
+
+class IndexedSplit(ImageSplit):
+    """The images of an index, read from a folder or an archive."""
+
+    def __init__(self, storage: Storage, index: Index) -> None:
+        self.storage = storage
+        self.index = index
+        self.ids = index.ids
+        self.label_N = index.label_N
+
+    def read(self, index: int) -> RawImage:
+        name, data = self.encoded(index)
+        return RawImage(decode(data, name), self.index.boxes(index))
+
+    def encoded(self, index: int) -> tuple[str, bytes]:
+        path = self.ids[index]
+        return self.storage.describe(path), self.storage.read(path)
+
+    def annotation(self, index: int) -> Annotation:
+        height, width = self.index.size_N2[index].tolist()
+        return Annotation(self.index.boxes(index), (height, width) if height else None)
+
+
+def is_image(file: str) -> bool:
+    """Whether a file's name says that it holds an image."""
+    return PurePath(file).suffix.lower() in IMAGE_SUFFIXES
+
+
+def require_annotated_sizes(split: IndexedSplit, sample: int = 8) -> None:
+    """Raises ValueError where some images, taken evenly, are not of the size that their annotations give.
+
+    Boxes of the original photos on resized ones would be wrong in silence.
+    """
+    known = np.flatnonzero(split.index.size_N2[:, 0])
+    wrong = []
+    chosen = known[np.linspace(0, len(known) - 1, min(sample, len(known))).astype(int)]
+    for image in chosen.tolist():
+        try:
+            size = split.read(image).image_HW3.shape[:2]
+        except OSError:
+            # What is to become of it is `on_bad_image`'s to say, where the image is met.
+            continue
+        annotated = tuple(split.index.size_N2[image].tolist())
+        if size != annotated:
+            wrong.append(
+                f"{split.ids[image]} is {size[1]}×{size[0]}, its annotation says {annotated[1]}×{annotated[0]}"
+            )
+    if wrong:
+        raise ValueError(
+            f"{split.storage.root}: {len(wrong)} of {len(chosen)} images looked at have another size than their "
+            f"annotations give: {wrong[0]}. Boxes in pixels of other images would be wrong"
+        )

@@ -1,0 +1,72 @@
+"""From an image file's pixels to the network's input, uint8 both; the method normalises on the device.
+
+A transform is a rectangle of the original image, its resizing to the input size, and a mirror or not. One
+rectangle and one resizing replace "resize, then crop": the pixels that are cropped away are never made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as vision
+
+
+class View(NamedTuple):
+    """Which part of an image of the original frame is shown, and whether it is mirrored."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    mirrored: bool
+
+
+class Augmentation(Protocol):
+    """Chooses the view of one image for one epoch."""
+
+    def __call__(self, height: int, width: int, random: np.random.Generator) -> View: ...
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """An input size as configurations have it: one side of a square, or height and width; else ValueError."""
+    sides = [size, size] if isinstance(size, int) else size
+    if not (isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int) for side in sides)):
+        raise ValueError(f"the size of an image is its side, or [height, width], in whole pixels; got {size}")
+    height, width = sides
+    if height < 1 or width < 1:
+        raise ValueError(f"an image has at least one pixel each way; got the size {size}")
+    return height, width
+
+
+def resized_view(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Tensor:
+    """The view of an image at the input size: uint8 (3, H, W), bilinear with antialiasing.
+
+    `view=None` is the whole image, squashed: evaluation's transform, as in the paper and the WSOL
+    benchmark. Rectangles are rounded to whole pixels of the original.
+    """
+    image_3HW = torch.from_numpy(image_HW3).permute(2, 0, 1)
+    if view is not None:
+        _, height, width = image_3HW.shape
+        # Halves go up: Python's round goes to even numbers, which would be the corner of most crops.
+        left, top, right, bottom = (math.floor(edge + 0.5) for edge in view[:4])
+        x0, y0 = min(left, width - 1), min(top, height - 1)
+        x1, y1 = max(right, x0 + 1), max(bottom, y0 + 1)
+        image_3HW = image_3HW[:, y0:y1, x0:x1]
+    image_3HW = vision.resize(image_3HW, list(size), antialias=True)
+    if view is not None and view.mirrored:
+        image_3HW = image_3HW.flip(-1)
+    return image_3HW.contiguous()
+
+
+def resized_mask(mask_HW: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """A mask of the whole image at the input size: uint8 (H, W), each pixel the nearest one as OpenCV takes it.
+
+    The WSOL benchmark resizes its masks so before it counts pixels.
+    """
+    return torch.from_numpy(cv2.resize(mask_HW, size[::-1], interpolation=cv2.INTER_NEAREST))

@@ -1,0 +1,206 @@
+"""A smaller copy of a dataset, as a folder that `dataset=folder` reads: file bytes are most of what loading costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule, one_thread
+from cam_lightning.dataset.pipeline.image_file import read_header
+from cam_lightning.dataset.pipeline.split import ImageSplit
+from cam_lightning.dataset.pipeline.transform import resized_view
+from cam_lightning.dataset.tool.check import Progress
+
+log = logging.getLogger(__name__)
+
+SETTINGS, BOXES = "resized.json", "annotations.csv"
+COLUMNS = ("image", "class", "x0", "y0", "x1", "y1")
+
+
+class Resized(NamedTuple):
+    """One image of the copy."""
+
+    path: str
+    """Below the copy's folder."""
+    boxes_N4: np.ndarray
+    """In the copy's pixels."""
+    fault: str
+    """Why there is no such image; "" where there is."""
+
+
+class Result(NamedTuple):
+    """What was written."""
+
+    num_images: int
+    num_boxes: int
+    faults: list[str]
+
+
+def resize(
+    data: LocalizationDataModule,
+    to: Path,
+    short_side: int,
+    quality: int,
+    progress: Progress,
+    num_workers: int | None = None,
+) -> Result:
+    """Writes every image of every split to `to/<split>/<class>/`, and all boxes to `to/annotations.csv`.
+
+    An image whose short side is longer than `short_side` becomes a JPEG of that short side, bilinear with
+    antialiasing; others are copied byte for byte. Files appear whole or not at all, and those that are there are
+    not made again, so that an interrupted call can be repeated. Raises ValueError where `to` holds something else or
+    a copy made otherwise, and OSError for an image that cannot be read, unless `on_bad_image=skip`. Masks are not
+    copied, and a warning says so.
+    """
+    splits = data.chosen_splits()
+    parts = splits.parts()
+    _tell_of_masks(parts)
+    _require_folder_names(splits.names)
+    settings: dict[str, object] = {
+        "dataset": type(data).__name__,
+        "classes": data.classes,
+        "images": {name: len(split) for name, split in parts.items()},
+    }
+    _claim(to, settings | {"root": str(getattr(data, "root", "")), "short_side": short_side, "quality": quality})
+    rows: list[tuple[str, str, np.ndarray]] = []
+    faults: list[str] = []
+    for name, split in parts.items():
+        copies = Copies(split, splits.names, to, name, short_side, quality)
+        for index, copy in enumerate(
+            progress(_each(copies, num_workers), f"{name}: {len(split):,} images", len(split))
+        ):
+            if copy.fault and data.on_bad_image == "error":
+                raise OSError(copy.fault)
+            if copy.fault:
+                faults.append(copy.fault)
+            else:
+                rows.append((copy.path, splits.names[int(split.label_N[index])], copy.boxes_N4))
+    _write(to / BOXES, _table(rows))
+    return Result(len(rows), sum(len(boxes_N4) for _, _, boxes_N4 in rows), faults)
+
+
+class Copies(Dataset[Resized]):
+    """The images of a split, each made smaller where it is asked for; a dataset, so that workers share the work."""
+
+    def __init__(
+        self, split: ImageSplit, class_names: list[str], to: Path, split_name: str, short_side: int, quality: int
+    ) -> None:
+        self.split = split
+        self.to = to
+        self.short_side = short_side
+        self.quality = quality
+        files = [identity.rpartition("/")[2] for identity in split.ids]
+        folders = [f"{split_name}/{class_names[label]}" for label in split.label_N.tolist()]
+        twice = Counter(zip(folders, files, strict=True))
+        self.paths = [
+            f"{folder}/{file if twice[folder, file] == 1 else identity.replace('/', '_')}"
+            for folder, file, identity in zip(folders, files, split.ids, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Resized:
+        try:
+            path, boxes_N4, data = self._made(index)
+        except OSError as error:
+            return Resized(self.paths[index], np.zeros((0, 4), np.float32), str(error))
+        # Outside: a disk that is full is no fault of the image.
+        if data is not None:
+            _write(self.to / path, data)
+        return Resized(path, boxes_N4, "")
+
+    def _made(self, index: int) -> tuple[str, np.ndarray, bytes | None]:
+        """Path, boxes and bytes of one image; no bytes where the file is there already. Raises OSError as `read`."""
+        encoded, path = self.split.encoded(index), self.paths[index]
+        if encoded is None:
+            height, width = self.split.read(index).image_HW3.shape[:2]
+        else:
+            height, width, _ = read_header(encoded[1], encoded[0])
+        boxes_N4 = self.split.annotation(index).boxes_N4
+        scale = min(1.0, self.short_side / min(height, width))
+        if scale == 1 and encoded is not None:
+            if (self.to / path).exists():
+                return path, boxes_N4, None
+            # Only what can be decoded is worth a place in the copy.
+            self.split.read(index)
+            return path, boxes_N4, encoded[1]
+        new_height, new_width = (max(1, math.floor(side * scale + 0.5)) for side in (height, width))
+        path += "" if path.lower().endswith((".jpg", ".jpeg")) else ".jpg"
+        # In float64, so that the box of a whole image stays that of a whole image.
+        boxes_N4 = boxes_N4 * np.array([new_width / width, new_height / height] * 2)
+        if (self.to / path).exists():
+            return path, boxes_N4, None
+        small_3HW = resized_view(self.split.read(index).image_HW3, None, (new_height, new_width))
+        buffer = io.BytesIO()
+        Image.fromarray(small_3HW.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=self.quality)
+        return path, boxes_N4, buffer.getvalue()
+
+
+def _each(copies: Copies, num_workers: int | None) -> Iterable[Resized]:
+    cores = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+    workers = cores if cores > 1 and len(copies) > 500 else 0
+    loader = DataLoader(copies, batch_size=16, num_workers=workers, collate_fn=list, worker_init_fn=one_thread)
+    return (copy for batch in loader for copy in batch)
+
+
+def _tell_of_masks(parts: dict[str, ImageSplit]) -> None:
+    for name, split in parts.items():
+        try:
+            has_masks = len(split) > 0 and split.read(0).mask_HW is not None
+        except OSError:
+            # Said when it is its turn.
+            continue
+        if has_masks:
+            log.warning("the %s images have masks, which are not copied: nothing can be scored by pixels there", name)
+
+
+def _require_folder_names(names: list[str]) -> None:
+    wrong = [name for name in names if "/" in name or "\0" in name or name.startswith(".") or not name]
+    if wrong:
+        raise ValueError(f"the class {wrong[0]!r} cannot be the name of a folder ({len(wrong)} such classes)")
+
+
+def _claim(to: Path, settings: dict[str, object]) -> None:
+    """Makes the folder this copy's, or goes on in it; raises ValueError where it is another's."""
+    path = to / SETTINGS
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found != settings:
+            raise ValueError(f"to={to} holds a copy made of {found}, not of {settings}: give another folder")
+        return
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ValueError(f"to={to} is not empty, and holds no {SETTINGS}: give a folder that is empty or absent")
+    _write(path, json.dumps(settings, indent=2, ensure_ascii=False).encode())
+
+
+def _table(rows: list[tuple[str, str, np.ndarray]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for path, class_name, boxes_N4 in rows:
+        # A box that is annotated twice stands there once: two equal rows would be a mistake of the table's.
+        for box in dict.fromkeys(map(tuple, boxes_N4.tolist())):
+            # Nine digits tell every float32 from every other.
+            writer.writerow([path, class_name, *(f"{value:.9g}" for value in box)])
+    return text.getvalue().encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

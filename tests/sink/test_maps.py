@@ -1,0 +1,134 @@
+"""Maps as files: in the benchmark's layout, and back through evaluate_maps to the same numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cam_lightning.box.largest_component import LargestComponent
+from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.cam.cam import ClassActivationMap
+from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.functional.score_map import score_map
+from cam_lightning.localization.map_scorer import MapScorer, score_all
+from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
+from cam_lightning.sink.maps import Maps
+
+RULE: dict[str, Any] = {"mode": "wsol", "map_size": (20, 28), "upsample": "bicubic"}
+KEYS = ("max_box_accuracy", "max_box_accuracy/threshold", "max_box_accuracy_v2", "max_box_accuracy_v2/iou_0.3")
+
+
+IDS = ["a/b c.jpg", "it's=1, [2]", "\u2028/é.png", "no box"]
+
+
+class Source:
+    def __init__(self, ids: list[str] = IDS) -> None:
+        self.ids = ids
+        self.class_names = ["n01"]
+
+    def original(self, index: int) -> np.ndarray:
+        raise AssertionError("maps need no pixels")
+
+    def __len__(self) -> int:
+        return 4
+
+
+def batch() -> tuple[Localization, GroundTruth]:
+    """Maps whose range is a power of two, so that float16 holds their scores to the last bit."""
+    blank: Any = None
+    map_Bhw = torch.randint(-100, 157, (4, 5, 7), generator=torch.Generator().manual_seed(0)).float()
+    map_Bhw[:, 0, 0], map_Bhw[:, 0, 1] = -100, 156
+    boxes_BN4 = torch.tensor([[[3, 2, 30, 17], [0, 0, 5, 5]], [[10, 3, 33, 20], [0, 0, 0, 0]]] * 2).float()
+    truth = GroundTruth(torch.tensor([4, 0, 2, 1]), boxes_BN4, torch.tensor([2, 1, 1, 0]), torch.tensor([[24, 36]] * 4))
+    return Localization(blank, blank, blank, blank, map_Bhw, blank, blank), truth
+
+
+def test_read_back_they_give_the_same_numbers(tmp_path: Path) -> None:
+    """Two ranks, batches out of order, the map's own cells: every hit of both metrics is the same."""
+    localization, truth = batch()
+    ranks = [Maps(str(tmp_path), ["test"], map_size=None) for _ in range(2)]
+    for rank, sink in enumerate(ranks):
+        sink.start("test", Source(), [], rank, 2)
+    for sink, rows in ((ranks[1], [2, 0]), (ranks[0], [3, 1])):
+        index_B = torch.tensor(rows)
+        part = localization._replace(label_map_Bhw=localization.label_map_Bhw[rows])
+        sink.add(part, GroundTruth(*(tensor[rows] for tensor in truth[:4])), index_B)
+    for sink in ranks:
+        sink.finish()
+    ranks[0].merge()
+
+    metadata = tmp_path / "metadata" / "test"
+    assert sorted(path.name for path in metadata.iterdir()) == [
+        "class_labels.txt",
+        "image_ids.txt",
+        "image_sizes.txt",
+        "localization.txt",
+    ]
+    assert (metadata / "image_ids.txt").read_text() == "".join(f"{name}\n" for name in IDS[:3])
+    assert (metadata / "localization.txt").read_text().splitlines()[:2] == ["a/b c.jpg,3,2,29,16", "a/b c.jpg,0,0,4,4"]
+    assert (metadata / "image_sizes.txt").read_text().splitlines()[0] == "a/b c.jpg,36,24"
+    assert (metadata / "class_labels.txt").read_text().splitlines()[0] == "a/b c.jpg,4"
+    map_hw = np.load(tmp_path / "maps" / "test" / "no box.npy")
+    assert (map_hw.dtype, map_hw.shape) == (np.float16, (5, 7))
+
+    scorer = MapScorer(tmp_path / "maps" / "test", metadata, map_size=(20, 28))
+    score_all(scorer, 1, lambda count: None)
+    assert scorer.problems == [(name, "other_size") for name in IDS[:3]]
+    for key, metric in (
+        ("max_box_accuracy", MaxBoxAccuracy(**RULE)),
+        ("max_box_accuracy_v2", MaxBoxAccuracyV2(**RULE)),
+    ):
+        metric.update(localization, truth)
+        assert scorer.hits()[f"{key}/iou_0.5"] == metric.hits[len(metric.hits) // 2].tolist()
+        assert metric.compute().items() <= scorer.results().items()
+
+
+def test_at_the_benchmark_s_size_they_are_scores(tmp_path: Path) -> None:
+    localization, truth = batch()
+    localization.label_map_Bhw[1] = 3.0
+    sink = Maps(str(tmp_path), ["test"], map_size=[8, 12])
+    sink.start("test", Source(), [], 0, 1)
+    sink.add(localization, truth, torch.arange(4))
+    sink.finish()
+    sink.merge()
+    for row, name in enumerate(IDS):
+        map_HW = np.load(tmp_path / "maps" / "test" / f"{name}.npy")
+        expected_HW = score_map(localization.label_map_Bhw[row], (8, 12), upsample="bicubic")
+        np.testing.assert_array_equal(map_HW, expected_HW.astype(np.float16))
+        assert (map_HW.min(), map_HW.max()) == ((0, 0) if row == 1 else (0, 1))
+
+
+def test_a_whole_evaluation(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
+    """Of the toy world, where float16 cuts the maps' last bits, and no hit depends on them."""
+    metrics = {"largest": MaxBoxAccuracy(interval=0.05, **RULE), "any": MaxBoxAccuracyV2(interval=0.05, **RULE)}
+    sinks = {"maps": Maps(str(tmp_path), ["test"], map_size=None)}
+    testing = trainer(LocalizationCallback(ClassActivationMap(), LargestComponent(), metrics, sinks=sinks))
+    testing.test(method, datamodule=data, verbose=False)
+    scorer = MapScorer(tmp_path / "maps" / "test", tmp_path / "metadata" / "test", map_size=(20, 28), interval=0.05)
+    score_all(scorer, 1, lambda count: None)
+    results = scorer.results()
+    for key in KEYS:
+        assert results[key] == testing.callback_metrics[f"test/{key}"].item()
+    assert 0 < results["max_box_accuracy"] < 1
+    assert results["num_maps_missing"] == 0
+
+
+def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
+    localization, truth = batch()
+    sink = Maps(str(tmp_path))
+    sink.start("test", Source(), [], 0, 1)
+    sink.add(localization, truth, torch.arange(4))
+    sink.finish()
+    sink.merge()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "a\rb", "../up"])
+def test_ids_that_can_be_no_file_are_an_error_before_any_image(tmp_path: Path, name: str) -> None:
+    source = Source(["fine", name])
+    with pytest.raises(ValueError, match="cannot have a file"):
+        Maps(str(tmp_path), ["val"]).start("val", source, [], 0, 1)
