@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.backbone.weights import weights_num_classes
-from cam_lightning.callback.localization import LocalizationCallback, protocol
-from cam_lightning.cam.cam import ClassActivationMap
-from cam_lightning.contracts import Network, Results
-from cam_lightning.dataset.imagenet import class_positions, imagenet_classes
+from cam_lightning.callback.specs_file import SpecsFile
+from cam_lightning.contracts import NoClassMapError, Recipe
+from cam_lightning.dataset.imagenet import class_positions, imagenet_classes, imagenet_names
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.transform import height_and_width
+from cam_lightning.localization.localizer import Localizer
 from cam_lightning.logger.metrics_file import MetricsFile
-from cam_lightning.method.classification import Classification
+from cam_lightning.method.base import Method
+from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.trust import located
 
 log = logging.getLogger(__name__)
 
@@ -31,208 +35,134 @@ for _name in ("lightning", "lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
 
-REBUILDS = ("dataset", "backbone", "cam", "box", "seed")
+REBUILDS = ("dataset", "backbone", "method", "cam", "box", "seed")
 """The parts of the configuration that a checkpoint carries, so that it can be evaluated as it was trained."""
+_META = re.compile(r"_\w+_")
+"""What a part's yaml says about it, and no option of it: `_target_`, `_partial_`, `_options_`, …"""
+
+
+# --- one part
+
+
+def instantiate(node: Any, trust: Sequence[str] = (), where: str = "", **further: Any) -> Any:
+    """The object that a part of the configuration names in `_target_`, and those within it first.
+
+    `further` are arguments that configurations do not have; `where` names the part in errors. With `_partial_: true`
+    it is the function or class with its options, still to be called. Raises ValueError for a target that is not
+    trusted (`run/trust.py`) and for an option that the part has not, and whatever the part itself raises.
+    """
+    if OmegaConf.is_config(node):
+        where = where or node._get_full_key(None)
+        node = OmegaConf.to_container(node, resolve=True)
+    return _made(node, where or "the part", trust, further)
+
+
+def _made(node: Any, where: str, trust: Sequence[str], further: Mapping[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_made(each, f"{where}[{number}]", trust, {}) for number, each in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    options = {
+        key: _made(value, f"{where}.{key}", trust, {}) for key, value in node.items() if not _META.fullmatch(str(key))
+    }
+    options |= further
+    if "_target_" not in node:
+        return options
+    make = located(node["_target_"], trust, f"{where}._target_")
+    if node.get("_partial_"):
+        return partial(make, **options)
+    try:
+        return make(**options)
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None or unknown[1] not in options:
+            raise
+        raise ValueError(
+            f"{where} has no option {unknown[1]!r}. Where it was set for another choice of that part, as by an "
+            f"experiment, take it back with '~{where}.{unknown[1]}'"
+        ) from error
+
+
+def _trust(config: DictConfig) -> list[str]:
+    """The packages that the command line trusts."""
+    return list(config.get("trust") or ())
+
+
+# --- data and networks
 
 
 def build_data(config: DictConfig) -> LocalizationDataModule:
     """The datamodule, with its splits read, so that what is wrong with the data is said before anything is built."""
     seed_everything(config.seed, workers=True, verbose=False)
-    data: LocalizationDataModule = instantiate(config.dataset, _convert_="all")
+    data: LocalizationDataModule = instantiate(config.dataset, _trust(config))
     data.setup()
     return data
 
 
-def build_method(config: DictConfig, network: TrunkNetwork, class_names: list[str]) -> Classification:
-    """The LightningModule around a network; its checkpoints carry what is needed to build it again."""
-    method: Classification = instantiate(config.method, network=network, _convert_="all")
-    method.description = {
-        "config": rebuilt_from(config),
-        "num_classes": network.num_classes,
-        "class_names": class_names,
-    }
-    return method
+def build_network(config: DictConfig, num_classes: int) -> TrunkNetwork:
+    """The backbone with its own weights, and what the method changes of it."""
+    return _with_network_part(config, instantiate(config.backbone, _trust(config), num_classes=num_classes))
 
 
-def rebuilt_from(config: DictConfig) -> dict[str, Any]:
-    """The parts that a network is built again from, as plain containers."""
-    # Resolved before they are taken out: a dataset's folders lie below `paths`, which stays behind.
-    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return {part: resolved[part] for part in REBUILDS}
+def network_for_data(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
+    """The network of `config.checkpoint`, or else a backbone with published weights, for the dataset's classes.
 
-
-def build_trainer(config: DictConfig, run: RunDirectory, network: Network) -> Trainer:
-    """The Trainer with every callback and logger of the configuration."""
-    callbacks = [callback for callback in map(_builder(config, network), config.callback) if callback is not None]
-    loggers: list[Logger] = [MetricsFile(run.path)]
-    loggers += [instantiate(logger, _convert_="all") for logger in config.logger.values()]
-    # A logger that shows pictures sees what the localization callback sees.
-    shown = [logger.sink for logger in loggers if hasattr(logger, "sink")]
-    for callback in callbacks:
-        if isinstance(callback, LocalizationCallback):
-            callback.sinks += shown
-    enable_progress_bar = "progress" in config.callback
-    return instantiate(
-        config.trainer,
-        callbacks=callbacks,
-        logger=loggers,
-        default_root_dir=str(run.path),
-        enable_progress_bar=enable_progress_bar,
-        enable_checkpointing="checkpoint" in config.callback,
-        _convert_="all",
-    )
-
-
-def _builder(config: DictConfig, network: Network) -> Any:
-    def build(name: Any) -> Callback | None:
-        part = config.callback[name]
-        if name != "localization":
-            return instantiate(part, _convert_="all")
-        cam = instantiate(config.cam, _convert_="all")
-        if not network.has_cam and isinstance(cam, ClassActivationMap) and "cam" not in _chosen_groups():
-            log.warning("%s has no class activation map: localization is left out", type(network).__name__)
-            return None
-        _require_one_overlap(config.metric)
-        metrics = {key: instantiate(metric, _convert_="all") for key, metric in config.metric.items()}
-        return instantiate(
-            part, cam=cam, box=instantiate(config.box, _convert_="all"), metrics=metrics, _convert_="all"
-        )
-
-    return build
-
-
-def _require_one_overlap(metrics: DictConfig) -> None:
-    """Raises ValueError where errors that stand side by side would be counted at different overlaps."""
-    names = ("localization_error", "gt_known_error", "threshold_curve")
-    overlaps = {name: metrics[name].iou_threshold for name in names if "iou_threshold" in metrics.get(name, {})}
-    if "threshold_curve" in overlaps and len(set(overlaps.values())) > 1:
-        raise ValueError(
-            f"errors that stand side by side count hits at different IoUs (metric.….iou_threshold): {overlaps}. "
-            "metric.localization_error.iou_threshold alone sets all of them"
-        )
-
-
-def _chosen_groups() -> set[str]:
-    """What the command line names itself: asked for by name, what cannot work is an error."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return {override.partition("=")[0] for override in overrides}
-
-
-def restore_selected_thresholds(trainer: Trainer, path: str) -> None:
-    """Hands the localization callback the thresholds that were chosen in the validation of a checkpoint."""
-    states = read_checkpoint(path).get("callbacks", {})
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, LocalizationCallback) and callback.state_key in states:
-            callback.load_state_dict(states[callback.state_key])
-
-
-def collect_results(trainer: Trainer, method: Classification, config: DictConfig, **further: Any) -> Results:
-    """Everything logged by the last evaluation, as plain numbers, and how it was made, with `further`, in `protocol/`.
-
-    To be called on every rank, since skipped images are gathered from all of them.
+    All of its layers are covered. Raises ValueError where it is of another backbone or of other classes.
     """
-    results: Results = {}
-    for key, value in sorted(trainer.callback_metrics.items()):
-        is_count = key.rpartition("/")[2].startswith("num_")
-        results[key] = round(value.item()) if is_count else value.item()
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, LocalizationCallback):
-            results |= {f"protocol/{key}": value for key, value in _localization_protocol(callback, config).items()}
-    for split, ids in trainer.datamodule.skipped.ids().items():  # type: ignore[attr-defined]
-        if ids:
-            log.warning("%d images of the %s split could not be read: %s", len(ids), split, ", ".join(ids))
-        results |= {f"{split}/num_skipped_images": len(ids), f"protocol/skipped_images/{split}": ids}
-    precision = "float32" if method.evaluation_precision == "float32" else str(config.trainer.precision)
-    input_size = list(trainer.datamodule.input_size)  # type: ignore[attr-defined]
-    results |= {"protocol/evaluation_precision": precision, "protocol/input_size": input_size}
-    results |= {"protocol/seed": config.seed}
-    return results | {f"protocol/{key}": value for key, value in further.items()}
-
-
-def _localization_protocol(callback: LocalizationCallback, config: DictConfig) -> Results:
-    """Maps, boxes, baselines and metrics with every option that a number depends on."""
-    results: Results = {"cam": type(callback.cam).__name__}
-    results |= {f"cam/{key}": value for key, value in protocol(callback.cam).items()}
-    results |= {f"box/{key}": value for key, value in protocol(callback.box).items()}
-    results |= {f"baseline/{name}": share for name, share in callback.baselines.items()}
-    for name, metric in config.metric.items():
-        options: dict[str, Any] = OmegaConf.to_container(metric, resolve=True)  # type: ignore[assignment]
-        results[f"metric/{name}"] = options.pop("_target_")
-        # A part within a part is described above.
-        results |= {f"metric/{name}/{key}": value for key, value in options.items() if not isinstance(value, dict)}
-    return results
-
-
-def require_every_image(results: Results, split: str, data: LocalizationDataModule, config: DictConfig) -> None:
-    """Raises RuntimeError where not every image of a split was counted exactly once, or skipped as unreadable."""
-    if config.trainer.fast_dev_run or config.trainer[f"limit_{split}_batches"] is not None:
-        return
-    counted, expected = results[f"{split}/num_images"], len(data.examples[split])
-    skipped = results.get(f"{split}/num_skipped_images", 0)
-    if counted + skipped != expected:
-        raise RuntimeError(f"{counted} images were counted and {skipped} skipped, but the {split} split has {expected}")
-
-
-def checkpoint_file(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the last one of a run's directory, else FileNotFoundError."""
-    if not path.is_dir():
-        return path
-    last = path / "checkpoints" / "last.ckpt"
-    if not last.is_file():
-        raise FileNotFoundError(f"{path} holds no checkpoints/last.ckpt: it is not a training run that got so far")
-    return last
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint of ours; raises FileNotFoundError or ValueError that name the file."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint={path} does not exist")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"checkpoint={path} cannot be read: it is truncated or not a checkpoint ({error})") from error
-    if not isinstance(checkpoint, dict) or "cam_lightning" not in checkpoint:
-        raise ValueError(
-            f"checkpoint={path} is not a checkpoint of cam_lightning; for plain weights use backbone.weights"
-        )
-    return checkpoint
-
-
-def inherit_from_checkpoint(config: DictConfig, overrides: list[str]) -> None:
-    """Takes the parts that made `config.checkpoint` from it, except where the command says otherwise.
-
-    A part chosen anew on the command line (`dataset=…`) replaces the checkpoint's, but for the images' size, which
-    is the network's; a single option (`box.threshold=0.3`) changes that option of it.
-    """
-    saved = OmegaConf.create(read_checkpoint(config.checkpoint)["cam_lightning"]["config"])
-    assigned = dict(override.lstrip("+").partition("=")[::2] for override in overrides if "=" in override)
-    for part in REBUILDS:
-        if part not in config or part in assigned or "experiment" in assigned:
-            continue
-        given = {key: OmegaConf.select(config, key) for key in assigned if key.startswith(f"{part}.")}
-        config[part] = saved[part]
-        for key, value in given.items():
-            OmegaConf.update(config, key, value)
-    if "dataset" in assigned and not {"experiment", "dataset.image_size"} & set(assigned):
-        config.dataset.image_size = saved.dataset.image_size
-        log.info(
-            "images are seen at %s, as the network was trained; dataset.image_size changes it", saved.dataset.image_size
-        )
-
-
-def load_checkpoint(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
-    """The network of `config.checkpoint`, restricted to the dataset's classes; raises ValueError where they differ."""
-    network, output_names = checkpoint_network(config)
+    if config.checkpoint is None and config.backbone.get("weights", "none") == "none":
+        raise ValueError("nothing to evaluate: give checkpoint=FILE, or backbone.weights=imagenet or =FILE")
+    network, output_names = _checkpoint_network(config) if config.checkpoint is not None else _published_network(config)
     return _restricted(network, data, output_names)
 
 
-def checkpoint_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
+def network_for_photos(config: DictConfig) -> TrunkNetwork:
+    """The network of `config.checkpoint`, or a backbone with weights, in eval mode on `config.device`, with its recipe.
+
+    Images are seen at `config.image_size`, or where it is None at the checkpoint's, else at 224. WordNet ids get
+    their English names.
+    """
+    image_size = config.image_size
+    if config.checkpoint is not None:
+        network, output_names = _checkpoint_network(config)
+        description = read_checkpoint(config.checkpoint)[DESCRIPTION]
+        image_size = image_size or description["config"]["dataset"]["image_size"]
+    else:
+        network, output_names = _published_network(config)
+    output_names = output_names or [f"class {index}" for index in range(network.num_classes)]
+    network.recipe = Recipe(
+        class_names=[imagenet_names().get(name, name) for name in output_names],
+        input_size=height_and_width(image_size or 224),
+        cam=instantiate(config.cam, _trust(config)),
+        box=instantiate(config.box, _trust(config)),
+    )
+    return network.eval().to(_device(config.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _device(name: str) -> torch.device:
+    """`auto` is a GPU if there is one; raises ValueError for what is no device or not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device is auto, cpu or cuda; got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name}, but torch sees no GPU; device=auto takes one if there is one")
+    return device
+
+
+def _with_network_part(config: DictConfig, network: Any) -> Any:
+    part = config.method.get("network_part") if "method" in config else None
+    return network if part is None else instantiate(part, _trust(config), network=network)
+
+
+def _checkpoint_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
     """The network of `config.checkpoint` and its classes' names; raises ValueError where it is of another backbone."""
     checkpoint = read_checkpoint(config.checkpoint)
-    description = checkpoint["cam_lightning"]
-    network: TrunkNetwork = instantiate(
-        config.backbone, weights="none", num_classes=description["num_classes"], _convert_="all"
-    )
+    description = checkpoint[DESCRIPTION]
+    bare = {"weights": "none"} if "weights" in config.backbone else {}
+    network = instantiate(config.backbone, _trust(config), num_classes=description["num_classes"], **bare)
+    network = _with_network_part(config, network)
     prefix = "network."
     state = {name[len(prefix) :]: value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)}
     expected = network.state_dict()
@@ -247,18 +177,14 @@ def checkpoint_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | No
     return network, description.get("class_names")
 
 
-def network_with_weights(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
-    """A backbone with published weights, all of its layers covered, restricted to the dataset's classes."""
-    network, output_names = published_network(config)
-    return _restricted(network, data, output_names)
-
-
-def published_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
+def _published_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
     """A backbone with weights for every layer and its classes' names, which are known where they are ImageNet's."""
+    if "method" in config and config.method.get("network_part") is not None:
+        raise ValueError("the method adds layers to the network, which published weights do not have: give checkpoint=")
     with torch.device("meta"):
-        skeleton: TrunkNetwork = instantiate(config.backbone, weights="none", num_classes=2, _convert_="all")
+        skeleton = instantiate(config.backbone, _trust(config), weights="none", num_classes=2)
     num_outputs = weights_num_classes(skeleton, config.backbone.weights)
-    network: TrunkNetwork = instantiate(config.backbone, num_classes=num_outputs, new_head=False, _convert_="all")
+    network = instantiate(config.backbone, _trust(config), num_classes=num_outputs, new_head=False)
     return network, imagenet_classes() if num_outputs == 1000 else None
 
 
@@ -279,3 +205,124 @@ def _restricted(network: TrunkNetwork, data: LocalizationDataModule, output_name
         len(positions),
     )
     return network.select_classes(positions)
+
+
+# --- what trains and evaluates
+
+
+def build_method(config: DictConfig, network: nn.Module, data: LocalizationDataModule) -> Method:
+    """The LightningModule around a network; its checkpoints carry what is needed to build it again."""
+    options = {key: value for key, value in plain(config.method).items() if key != "network_part"}
+    method: Method = instantiate(options, _trust(config), "method", network=network)
+    method.description = {
+        "config": rebuilt_from(config),
+        "num_classes": network.num_classes,
+        "class_names": data.class_names,
+    }
+    return method
+
+
+def rebuilt_from(config: DictConfig) -> dict[str, Any]:
+    """The parts that a network is built again from, as plain containers."""
+    # Resolved before they are taken out: a dataset's folders lie below `paths`, which stays behind.
+    resolved = plain(config)
+    return {part: resolved[part] for part in REBUILDS}
+
+
+def build_localizer(config: DictConfig, network: Any, input_size: tuple[int, int]) -> Localizer | None:
+    """Every map and every box generator that is asked for, on one network.
+
+    None, with a warning, where the run's own map does not insist (`cam.required=false`) and the network has none.
+    Raises ValueError for maps that cannot be made of inputs of this height and width.
+    """
+    trust = _trust(config)
+    cams, boxes = (
+        {
+            name: instantiate(node, trust)
+            for name, node in {"": config[group], **(config.get("further") or {}).get(group, {})}.items()
+        }
+        for group in ("cam", "box")
+    )
+    localizer = Localizer(network, cams, boxes)
+    try:
+        localizer.check(input_size)
+    except NoClassMapError as error:
+        if getattr(localizer.cam, "required", True):
+            raise
+        log.warning("localization is left out: %s", error)
+        return None
+    return localizer
+
+
+def build_trainer(config: DictConfig, run: RunDirectory, localizer: Localizer | None) -> Trainer:
+    """The Trainer with every callback and logger of the configuration; without a localizer nothing is localized."""
+    trust = _trust(config)
+    loggers: list[Logger] = [MetricsFile(run.path)]
+    loggers += [instantiate(logger, trust) for logger in config.logger.values()]
+    callbacks: list[Callback] = [SpecsFile(run)]
+    for name, node in config.callback.items():
+        if name != "localization":
+            callbacks.append(instantiate(node, trust))
+        elif localizer is not None:
+            callbacks.append(_localization(config, localizer, loggers))
+    return instantiate(
+        config.trainer,
+        trust,
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=str(run.path),
+        enable_progress_bar="progress" in config.callback,
+        enable_checkpointing="checkpoint" in config.callback,
+    )
+
+
+def _localization(config: DictConfig, localizer: Localizer, loggers: list[Logger]) -> Callback:
+    trust = _trust(config)
+    _require_one_overlap(config)
+    resolved = plain(config)
+    boxes = {"": resolved["box"], **resolved.get("further", {}).get("box", {})}
+    metrics = {arm: _metrics(resolved["metric"], boxes[box], trust) for arm, (_, box) in localizer.arms.items()}
+    evaluators = {name: instantiate(node, trust) for name, node in (config.get("evaluator") or {}).items()}
+    part = plain(config.callback.localization)
+    sinks = instantiate(part.pop("sinks"), trust, "callback.localization.sinks")
+    # A logger that shows pictures sees what the localization callback sees.
+    sinks |= {f"logger {number}": each.sink for number, each in enumerate(loggers) if hasattr(each, "sink")}
+    return instantiate(
+        part,
+        trust,
+        "callback.localization",
+        localizer=localizer,
+        metrics=metrics.pop(""),
+        further_metrics=metrics,
+        evaluators=evaluators,
+        sinks=sinks,
+    )
+
+
+def _metrics(nodes: Mapping[str, Any], box: Any, trust: Sequence[str]) -> dict[str, Any]:
+    """Every metric; one that sweeps over a box generator's thresholds sweeps over this one's."""
+    return {
+        name: instantiate({**node, "box": box} if "box" in node else node, trust, f"metric.{name}")
+        for name, node in nodes.items()
+    }
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, with everything in it resolved."""
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def _require_one_overlap(config: DictConfig) -> None:
+    """Raises ValueError where numbers or pictures that stand side by side would count hits at different overlaps."""
+    nodes = {f"metric.{name}": node for name, node in config.metric.items()}
+    nodes |= {f"callback.localization.sinks.{name}": node for name, node in config.callback.localization.sinks.items()}
+    others = {
+        f"{place}.iou_threshold": node.iou_threshold
+        for place, node in nodes.items()
+        if node.get("iou_threshold", config.hit_iou) != config.hit_iou
+    }
+    if others:
+        raise ValueError(
+            f"what stands side by side would count hits at different IoUs: hit_iou={config.hit_iou:g}, and {others}. "
+            "hit_iou alone sets all of them"
+        )

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def run(config: DictConfig, run: RunDirectory) -> None:
     """One check: prints what it found, writes it to the run's directory, and fails where something is wrong."""
-    from hydra.utils import instantiate
     from PIL import Image
 
+    from cam_lightning.build import instantiate
     from cam_lightning.dataset.tool.check import check
     from cam_lightning.dataset.tool.check_text import as_data, as_text
     from cam_lightning.dataset.tool.contact_sheet import sample_sheet
@@ -25,7 +25,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
 
     # So that one broken file does not hide the others.
     config.dataset.on_bad_image = "skip"
-    data = instantiate(config.dataset, _convert_="all")
+    data = instantiate(config.dataset, list(config.trust))
     report = check(data, config.deep, bar, config.num_workers)
     run.write_json("check.json", as_data(report))
     run.write_text("check.txt", as_text(report))

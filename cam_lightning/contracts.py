@@ -15,17 +15,23 @@ An image may have several ground-truth boxes. A hit is: the best IoU over them i
 The main job, from images to numbers:
 
     Batch.image ─ Network ─→ ClassifierOutput ─ ActivationMap ─→ map_BThw ─ BoxGenerator ─→ Proposals
-                                                  Localization = all of these for one batch
-                              LocalizationMetric.update(localization, truth) ─→ integer counters
+                  └ training: Method.view, Method.loss
+                             Localizer: all of these for one batch = Localization, keyed by image
+          LocalizationMetric.update(localization, truth)              ─→ counters ─→ numbers, each with a Spec
+          Evaluator.update(network, image, localization)              ─→ sums     ─→ numbers, each with a Spec
+
+A part is a file in its room and a yaml of the same group; nothing else names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
+
+# --- what travels
 
 
 class GroundTruth(NamedTuple):
@@ -47,13 +53,15 @@ class Batch(NamedTuple):
     """What a data loader hands to a method. It holds numbers only: names are looked up by `index_B`."""
 
     image_B3HW: Tensor
-    """uint8 RGB in the input frame. The method normalises it on the device, with the network's own values."""
+    """uint8 RGB in the input frame; from the method's transfer on, float32 normalised with the network's own values."""
     truth: GroundTruth
     index_B: Tensor
     """int64: the image's position in its split, the key to its id, its original and its masks."""
     skipped_S: Tensor | None = None
     """int64: positions of images that belong here and could not be read (`dataset.on_bad_image=skip`); None: none.
     In evaluation they are left out, and a batch of which none is left holds no image. In training another stands in."""
+    target_BC: Tensor | None = None
+    """float32: shares of classes where a method's view mixes images (CutMix); None: the labels."""
 
 
 class ClassifierOutput(NamedTuple):
@@ -61,7 +69,18 @@ class ClassifierOutput(NamedTuple):
 
     logits_BC: Tensor
     features_BKhw: Tensor
-    """What the network pools: `pool(features) → classifier → logits`."""
+    """What `forward_features` gave and the head has read."""
+    more: Mapping[str, Tensor] = {}
+    """What a particular head adds for its own method and maps, by name: a second branch's logits, attention."""
+
+
+class Loss(NamedTuple):
+    """What a method makes of one training batch."""
+
+    total: Tensor
+    """What is minimised, a scalar."""
+    parts: Mapping[str, Tensor] = {}
+    """Its terms by name, logged beside it as `train/loss/<name>`; none where there is one term alone."""
 
 
 class Proposals(NamedTuple):
@@ -75,9 +94,22 @@ class Proposals(NamedTuple):
     """bool: the map named no region (constant, not finite, nowhere positive), so the box is the whole image."""
 
 
+class LabelBox(NamedTuple):
+    """What is known of the true class's map: GT-known localization."""
+
+    map_Bhw: Tensor
+    """float32: the raw map of the image's true class."""
+    box_B4: Tensor
+    """float32: the first proposal from it, frame `original`."""
+    degenerate_B: Tensor
+    """bool: as `Proposals.degenerate_BP`."""
+
+
 class Localization(NamedTuple):
     """The network's answer for one batch, on the CPU: ranked classes, raw maps, boxes in frame `original`."""
 
+    index_B: Tensor
+    """int64: the images' positions in their split, or among the photos."""
     classes_BT: Tensor
     """int64: predicted classes, best first; T is the smaller of 5 and the number of classes."""
     probability_BT: Tensor
@@ -85,47 +117,129 @@ class Localization(NamedTuple):
     map_BThw: Tensor
     """float32: raw maps of `classes_BT`, never normalised."""
     proposals: Proposals
-    label_map_Bhw: Tensor
-    """float32: the raw map of the image's true class (GT-known localization)."""
-    label_box_B4: Tensor
-    """float32: the first proposal from `label_map_Bhw`."""
-    label_degenerate_B: Tensor
-    """bool: as `Proposals.degenerate_BP`, for `label_map_Bhw`."""
+    label: LabelBox | None = None
+    """None where no label is known, as of one's own photos; then the three below raise ValueError."""
+
+    @property
+    def label_map_Bhw(self) -> Tensor:
+        """The raw map of each image's true class."""
+        return self._known_label().map_Bhw
+
+    @property
+    def label_box_B4(self) -> Tensor:
+        """The first box of that map."""
+        return self._known_label().box_B4
+
+    @property
+    def label_degenerate_B(self) -> Tensor:
+        """Whether that map named no region."""
+        return self._known_label().degenerate_B
+
+    def _known_label(self) -> LabelBox:
+        if self.label is None:
+            raise ValueError("the true class of these images is not known, so they have no map of it")
+        return self.label
+
+
+# --- what the numbers are
+
+
+class Spec(NamedTuple):
+    """What one result is: kept beside it (`results.json`: `specs`), and all that tables and charts know of it."""
+
+    title: str
+    """In words: `localization error, top-1`."""
+    kind: Literal["share", "number", "count"] = "share"
+    """A share of something, said in per cent; a number of its own unit; how many images or maps there were."""
+    better: Literal["lower", "higher"] | None = "lower"
+    """None: neither is."""
+    family: str = ""
+    """What shares one plate of a chart."""
+    has_baseline: bool = False
+    """Whether it makes sense for a box that sees nothing."""
+    headline: int | None = None
+    """Its place among the few results that a summary shows; None: it is not among them."""
+    unit: str = ""
+    """Of a number: `s`, `pixels`."""
+    of: str = ""
+    """The key that this one says something more about, below the same split; empty where it stands for itself."""
+    role: Literal["", "variant", "threshold", "num_images"] = ""
+    """What it says of that key: the same error by another rule; the threshold it was reached at; how many images."""
+    label: str = ""
+    """How a variant or a group of a family is called beside its like: `oracle`, `0.15 to 0.3`."""
+    arm: str = ""
+    """Whose it is where several ways are scored at once: `baseline/centre_box`, `grad_cam`; empty: the run's own."""
+
+
+Results = dict[str, Any]
+"""Flat results of a run: `test/localization_error/top1` → a fraction, `protocol/…` → how it was made; and `specs`."""
+
+
+# --- the parts
+
+
+class Normalization(NamedTuple):
+    """What a network expects of its input: (pixels in 0..1 − mean) / std, per channel in the order RGB."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 @runtime_checkable
 class Network(Protocol):
-    """A classifier whose last steps are a global pooling and one linear layer."""
+    """An `nn.Module` that classifies, and knows its own class activation map.
 
-    classifier: nn.Module
-    """`nn.Linear`, whose rows are the weights of the map; `nn.Identity` where a unit is a class (NIN)."""
-    mean: tuple[float, float, float]
-    """RGB mean that the input is normalised with, for pixels in 0..1."""
-    std: tuple[float, float, float]
-    has_cam: bool
-    """False for networks without a pooled linear head: they classify, and have no class activation map."""
+    Calling it is `forward_head(forward_features(x))`. Layers other than the last are reached by their names, as in
+    every module (`get_submodule`).
+    """
+
+    normalization: Normalization
+
+    @property
+    def num_classes(self) -> int: ...
 
     def __call__(self, x_B3HW: Tensor) -> ClassifierOutput: ...
+
+    def forward_features(self, x_B3HW: Tensor) -> Tensor:
+        """From normalised RGB images to what the head reads, (B, K, h, w), float32."""
+        ...
+
+    def forward_head(self, features_BKhw: Tensor) -> ClassifierOutput:
+        """From features to class scores, in float32 also under mixed precision."""
+        ...
+
+    def class_maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor | None:
+        """The raw float32 maps (B, T, h, w) of the classes `classes_BT`; None: this network has no such map."""
+        ...
 
     def select_classes(self, indices: list[int]) -> Network:
         """The same network restricted to some classes, in the order given; `self` is left as it is."""
         ...
 
 
+class NoClassMapError(ValueError):
+    """A network cannot give the map that it is asked for."""
+
+
 class ActivationMap(Protocol):
     """Turns a network's output into one map per wanted class.
 
-    It may have `check(network, input_size)`, which raises ValueError before any image is read, and `protocol()`, its
-    options as a results file holds them.
+    It may have `check(network, input_size)`, which raises before any image is read (NoClassMapError, ValueError), and
+    `protocol()`, its options as a results file holds them. `required = False` says that a run goes on without
+    localization where the network has no such map.
     """
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
-        """Raw float32 maps (B, T, h, w) of the classes `classes_BT`, on the features' device."""
+        """Raw float32 maps (B, T, h, w) of the classes `classes_BT`, on the features' device.
+
+        Whatever it changes of the network on the way (modes, hooks, gradients) is as before afterwards, also after
+        an error.
+        """
         ...
 
 
 class BoxGenerator(Protocol):
-    """Turns maps into boxes."""
+    """Turns maps into boxes. It may have `protocol()`, its options as a results file holds them."""
 
     def __call__(self, map_BThw: Tensor, size_B2: Tensor, input_size: tuple[int, int]) -> Proposals:
         """Boxes in frame `original`, whose height and width per image are `size_B2`."""
@@ -141,17 +255,6 @@ class ThresholdSweep(Protocol):
         ...
 
 
-class Recipe(NamedTuple):
-    """How a network is used on images without labels: as it was trained, or as its weights were published."""
-
-    class_names: list[str]
-    """For people, by output."""
-    input_size: tuple[int, int]
-    """Height and width that every image is squashed to."""
-    cam: ActivationMap
-    box: BoxGenerator
-
-
 class LocalizationMetric(Protocol):
     """A torchmetrics Metric of sum-reduced integer counters that scores localizations."""
 
@@ -164,7 +267,59 @@ class LocalizationMetric(Protocol):
         """Flat keys below the split's name, such as `localization_error/top1`; errors are fractions."""
         ...
 
+    def specs(self) -> dict[str, Spec]:
+        """What each key that `compute` can give is; asked after `compute`."""
+        ...
+
     def reset(self) -> None: ...
+
+
+@runtime_checkable
+class ThresholdSelector(Protocol):
+    """A localization metric over many thresholds: it chooses the best, and takes those to another split."""
+
+    curves: dict[str, list[float]]
+    """Of the last `compute`: `threshold`, and the error under each key; empty where nothing was counted."""
+
+    def carry(self, thresholds: Mapping[str, float]) -> None:
+        """Reports these thresholds by key, chosen on another split; before any image is counted."""
+        ...
+
+    def chosen(self) -> dict[str, float]:
+        """The best threshold by key on the images that the last `compute` was of."""
+        ...
+
+
+class Evaluator(Protocol):
+    """A torchmetrics Metric of sums that may see network and pixels as well as the localization.
+
+    It leaves the network as it finds it, and computes in the precision that surrounds it.
+    """
+
+    def update(
+        self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, localization: Localization
+    ) -> None:
+        """Scores one batch: normalised images and the output on the network's device, the localization on the CPU."""
+        ...
+
+    def compute(self) -> dict[str, float]: ...
+
+    def specs(self) -> dict[str, Spec]:
+        """As a `LocalizationMetric`'s."""
+        ...
+
+    def reset(self) -> None: ...
+
+
+class Recipe(NamedTuple):
+    """How a network is used on images without labels: as it was trained, or as its weights were published."""
+
+    class_names: list[str]
+    """For people, by output."""
+    input_size: tuple[int, int]
+    """Height and width that every image is squashed to."""
+    cam: ActivationMap
+    box: BoxGenerator
 
 
 class ImageSource(Protocol):
@@ -181,5 +336,32 @@ class ImageSource(Protocol):
         ...
 
 
-Results = dict[str, Any]
-"""Flat results of a run: `test/localization_error/top1` → a fraction, `protocol/…` → how it was made."""
+class Sink(Protocol):
+    """Takes every localized batch of an evaluation: a file of predictions, a gallery of overlays."""
+
+    def start(
+        self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int
+    ) -> None: ...
+
+    def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
+        """The run's own localization of one batch, and those of further maps and boxes by their arm's name."""
+        ...
+
+    def finish(self) -> None:
+        """Called on every rank, after every rank has added its last batch and before a barrier."""
+
+    def merge(self) -> None:
+        """Called on rank zero, after that barrier."""
+
+
+@runtime_checkable
+class Rewindable(Protocol):
+    """A logger that can take back what a run logged after the checkpoint that it goes on from."""
+
+    def position(self) -> int:
+        """How much has been logged."""
+        ...
+
+    def rewind(self, position: int) -> None:
+        """Forgets what was logged after `position`."""
+        ...

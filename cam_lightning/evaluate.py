@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cam_lightning.launch.entry_point import entry_point
@@ -15,36 +14,18 @@ if TYPE_CHECKING:
 
 def run(config: DictConfig, run: RunDirectory) -> None:
     """One evaluation, from its configuration to `results.json`."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    from cam_lightning.build import (
-        build_data,
-        build_method,
-        build_trainer,
-        checkpoint_file,
-        collect_results,
-        inherit_from_checkpoint,
-        load_checkpoint,
-        network_with_weights,
-        require_every_image,
-        restore_selected_thresholds,
-    )
+    from cam_lightning.build import build_data, build_localizer, build_method, build_trainer, network_for_data, plain
+    from cam_lightning.launch.stored import inherit_from_checkpoint
     from cam_lightning.report.table import print_results
+    from cam_lightning.run.checkpoint import read_checkpoint, restore_callbacks
+    from cam_lightning.run.result import collect_results, require_every_image
 
-    if config.checkpoint is None and config.backbone.get("weights") == "none":
-        raise ValueError("nothing to evaluate: give checkpoint=FILE, or backbone.weights=imagenet or =FILE")
-    if config.checkpoint is not None:
-        config.checkpoint = str(checkpoint_file(Path(config.checkpoint).expanduser()))
-        inherit_from_checkpoint(config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
-        run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    inherit_from_checkpoint(config, run)
     data = build_data(config)
-    if config.checkpoint is not None:
-        network = load_checkpoint(config, data)
-    else:
-        network = network_with_weights(config, data)
-    method = build_method(config, network, data.class_names)
-    trainer = build_trainer(config, run, network)
+    network = network_for_data(config, data)
+    localizer = build_localizer(config, network, data.input_size)
+    method = build_method(config, network, data)
+    trainer = build_trainer(config, run, localizer)
     if config.select_threshold:
         if "val" not in data.examples:
             raise ValueError(
@@ -53,16 +34,17 @@ def run(config: DictConfig, run: RunDirectory) -> None:
             )
         trainer.validate(method, datamodule=data, verbose=False)
     elif config.checkpoint is not None:
-        restore_selected_thresholds(trainer, config.checkpoint)
+        restore_callbacks(trainer, read_checkpoint(config.checkpoint))
     trainer.test(method, datamodule=data, verbose=False)
+    resolved = plain(config)
     results = collect_results(
         trainer,
         method,
-        config,
+        resolved,
         checkpoint=config.checkpoint or "",
         weights=config.backbone.get("weights", ""),
     )
-    require_every_image(results, "test", data, config)
+    require_every_image(results, "test", data, resolved)
     if run.is_writer:
         run.write_json("results.json", results)
         print_results(results)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cam_lightning.launch.entry_point import entry_point
@@ -22,11 +21,11 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     paths = find_photos(_images(config))
     _require_one_source(config)
 
-    from cam_lightning.api import network_for_photos
+    from cam_lightning.build import network_for_photos
+    from cam_lightning.launch.stored import inherit_from_checkpoint
     from cam_lightning.sink.photo_predictions import predict_photos
 
-    if config.checkpoint is not None:
-        _inherit(config, run)
+    inherit_from_checkpoint(config, run)
     network = network_for_photos(config)
     assert network.recipe is not None
     colour_map = config.colour_map if config.overlays else None
@@ -54,21 +53,9 @@ def _require_one_source(config: DictConfig) -> None:
         raise ValueError(f"two networks: checkpoint={config.checkpoint} and backbone.weights={weights}; give one")
 
 
-def _inherit(config: DictConfig, run: RunDirectory) -> None:
-    """Backbone, map and box as the checkpoint has them, but for what the command says."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    from cam_lightning.build import checkpoint_file, inherit_from_checkpoint
-
-    config.checkpoint = str(checkpoint_file(Path(config.checkpoint).expanduser()))
-    inherit_from_checkpoint(config, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
-    run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
-
-
 def _protocol(config: DictConfig, recipe: Recipe) -> dict[str, Any]:
     """How the predictions are made, for their file."""
-    from cam_lightning.callback.localization import protocol
+    from cam_lightning.localization.localizer import protocol
 
     return {
         "checkpoint": config.checkpoint,

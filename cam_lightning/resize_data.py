@@ -18,8 +18,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     import shlex
     from pathlib import Path
 
-    from hydra.utils import instantiate
-
+    from cam_lightning.build import instantiate
     from cam_lightning.dataset.tool.resize import resize
     from cam_lightning.run.progress import bar
 
@@ -28,7 +27,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if config.short_side < 1 or not 1 <= config.quality <= 95:
         raise ValueError(f"short_side is at least 1, and quality 1 to 95; got {config.short_side} and {config.quality}")
     to = Path(str(config.to)).expanduser().absolute()
-    data = instantiate(config.dataset, _convert_="all")
+    data = instantiate(config.dataset, list(config.trust))
     result = resize(data, to, config.short_side, config.quality, bar, config.num_workers)
     log = logging.getLogger(__name__)
     for fault in result.faults:

@@ -14,20 +14,12 @@ if TYPE_CHECKING:
 
 def run(config: DictConfig, run: RunDirectory) -> None:
     """One training run, from its configuration to `results.json`."""
-    from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from cam_lightning.build import (
-        build_data,
-        build_method,
-        build_trainer,
-        collect_results,
-        read_checkpoint,
-        require_every_image,
-    )
-    from cam_lightning.callback.checkpoint import BEST
+    from cam_lightning.build import build_data, build_localizer, build_method, build_network, build_trainer, plain
     from cam_lightning.report.table import print_results
-    from cam_lightning.run.resume import newest_checkpoint, rewind
+    from cam_lightning.run.checkpoint import BEST, newest_checkpoint, read_checkpoint, rewind
+    from cam_lightning.run.result import collect_results, require_every_image
 
     if config.test_checkpoint not in ("last", "best"):
         raise ValueError(f"test_checkpoint is last or best; got {config.test_checkpoint!r}")
@@ -38,9 +30,10 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         _require_a_validation(config)
     _warn(config)
     data = build_data(config)
-    network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
-    method = build_method(config, network, data.class_names)
-    trainer = build_trainer(config, run, network)
+    network = build_network(config, data.num_classes)
+    localizer = build_localizer(config, network, data.input_size)
+    method = build_method(config, network, data)
+    trainer = build_trainer(config, run, localizer)
     found = newest_checkpoint(run) if run.is_resumed else None
     if run.is_resumed:
         rewind(trainer, data, found[1] if found else None)
@@ -51,15 +44,11 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         # Of epochs, the one that was being validated was still the current one.
         epochs, steps = best["epoch"] + 1, best["global_step"]
     trainer.test(method, datamodule=data, ckpt_path="best" if tests_best else None, weights_only=True, verbose=False)
+    resolved = plain(config)
     results = collect_results(
-        trainer,
-        method,
-        config,
-        test_checkpoint=config.test_checkpoint,
-        epochs=epochs,
-        steps=steps,
+        trainer, method, resolved, test_checkpoint=config.test_checkpoint, epochs=epochs, steps=steps
     )
-    require_every_image(results, "test", data, config)
+    require_every_image(results, "test", data, resolved)
     if run.is_writer:
         run.write_json("results.json", results)
         print_results(results)

@@ -58,7 +58,7 @@ def gaussian_linear(in_features: int, out_features: int, *, std: float, bias_val
     return layer
 
 
-def class_maps(in_channels: int, num_classes: int) -> nn.Conv2d:
+def class_conv(in_channels: int, num_classes: int) -> nn.Conv2d:
     """A 1×1 convolution with one map per class, from N(0, 0.01). Raises ValueError without a class."""
     _check_outputs(num_classes)
     return gaussian_conv(in_channels, num_classes, kernel_size=1)

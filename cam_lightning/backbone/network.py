@@ -1,6 +1,6 @@
 """The networks that the backbones build: a trunk, then a head that says one number per class.
 
-The three heads differ in where the classes appear:
+The heads differ in where the classes appear:
 
     GapNetwork             trunk → pooling over the whole map → linear layer        (GoogLeNet-GAP, -GMP)
     ClassMapNetwork        trunk → one map per class → ReLU → mean                  (NIN, SqueezeNet)
@@ -18,18 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cam_lightning.contracts import ClassifierOutput, Recipe
+from cam_lightning.contracts import ClassifierOutput, Normalization, Recipe
+from cam_lightning.functional.cam import class_activation_map
 
 Pool = Literal["average", "max"]
 _Module = TypeVar("_Module", bound=nn.Module)
-
-
-class Normalization(NamedTuple):
-    """What a trunk expects of its input: (pixels in 0..1 − mean) / std, per channel in the order RGB."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """torchvision's and timm's usual statistics."""
@@ -48,7 +41,7 @@ class PublishedWeights(NamedTuple):
 
 
 class TrunkNetwork(nn.Module):
-    """What the three kinds of network share; see `contracts.Network` for what they promise.
+    """What the kinds of network share: a `contracts.Network` of a trunk and a head.
 
     `trunk` maps normalised images (B, 3, H, W) to its last activations; `min_size` is the smallest image
     side that leaves one cell of them; `published` is what `weights.load_weights` can fill it from. Only
@@ -56,17 +49,15 @@ class TrunkNetwork(nn.Module):
     classes tie.
     """
 
-    classifier: nn.Module
-    has_cam: bool = True
-    head: str
-    """Name of the layer that has one output per class."""
+    heads: tuple[str, ...]
+    """Names of the layers that have one output per class; the first one's number is the network's."""
 
     def __init__(
         self, trunk: nn.Module, normalization: Normalization, min_size: int, published: PublishedWeights
     ) -> None:
         super().__init__()
         self.trunk = trunk
-        self.mean, self.std = normalization
+        self.normalization = Normalization(*normalization)
         self.min_size = min_size
         self.published = published
         self.new_layers: tuple[str, ...] = ()
@@ -75,15 +66,27 @@ class TrunkNetwork(nn.Module):
         """How to use it on images without labels; known where it was loaded for that."""
 
     def features(self, activations_BKhw: Tensor) -> Tensor:
-        """What is pooled: the trunk's activations, unless a network derives it from them."""
+        """What the head reads: the trunk's activations, unless a network derives it from them."""
         return activations_BKhw
+
+    def head(self, features_BKhw: Tensor) -> ClassifierOutput:
+        """Class scores, and what else the head says, from what `features` returned."""
+        return ClassifierOutput(self.logits(features_BKhw), features_BKhw)
 
     def logits(self, features_BKhw: Tensor) -> Tensor:
         """Class scores (B, C) from what `features` returned."""
         raise NotImplementedError
 
+    def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor | None:
+        """Raw maps (B, T, h, w) of some classes, where the head has such."""
+        raise NotImplementedError
+
     def forward(self, x_B3HW: Tensor) -> ClassifierOutput:
         """Classifies normalised RGB images; raises ValueError for another layout or too small an image."""
+        return self.forward_head(self.forward_features(x_B3HW))
+
+    def forward_features(self, x_B3HW: Tensor) -> Tensor:
+        """What the head reads of normalised RGB images, (B, K, h, w), float32; raises ValueError as `forward`."""
         if x_B3HW.ndim != 4 or x_B3HW.shape[1] != 3 or not x_B3HW.is_floating_point():
             raise ValueError(
                 "a network takes normalised RGB images (B, 3, H, W) of a floating type; "
@@ -96,18 +99,27 @@ class TrunkNetwork(nn.Module):
             )
         activations_BKhw = self.trunk(x_B3HW)
         with _without_autocast(activations_BKhw.device):
-            features_BKhw = self.features(activations_BKhw.float())
-            return ClassifierOutput(self.logits(features_BKhw), features_BKhw)
+            return self.features(activations_BKhw.float())
+
+    def forward_head(self, features_BKhw: Tensor) -> ClassifierOutput:
+        """Class scores from what `forward_features` gave, in float32."""
+        with _without_autocast(features_BKhw.device):
+            return self.head(features_BKhw)
+
+    def class_maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor | None:
+        """The raw float32 maps (B, T, h, w) of some classes; None where the network has no such map."""
+        with _without_autocast(output.features_BKhw.device):
+            return self.maps(output, classes_BT)
 
     @property
     def num_classes(self) -> int:
         """How many classes the network tells apart."""
-        return int(self.get_submodule(self.head).weight.shape[0])  # type: ignore[index]
+        return int(self.get_submodule(self.heads[0]).weight.shape[0])  # type: ignore[index]
 
     def select_classes(self, indices: list[int]) -> Self:
         """The same network restricted to the classes `indices`, in that order.
 
-        The trunk is shared, the head's rows are copies; `self` stays as it is. Raises IndexError for an
+        The trunk is shared, the heads' rows are copies; `self` stays as it is. Raises IndexError for an
         index outside 0..C−1 and ValueError for none or for one that comes twice.
         """
         if not indices:
@@ -118,12 +130,14 @@ class TrunkNetwork(nn.Module):
         twice = sorted({index for index in indices if indices.count(index) > 1})
         if twice:
             raise ValueError(f"classes {twice} are selected more than once")
-        selected = parent = _shallow_copy(self)
-        *path, name = self.head.split(".")
-        for part in path:
-            setattr(parent, part, _shallow_copy(parent.get_submodule(part)))
-            parent = parent.get_submodule(part)  # type: ignore[assignment]
-        setattr(parent, name, _select_outputs(parent.get_submodule(name), indices))
+        selected = _shallow_copy(self)
+        for head in self.heads:
+            parent: nn.Module = selected
+            *path, name = head.split(".")
+            for part in path:
+                setattr(parent, part, _shallow_copy(parent.get_submodule(part)))
+                parent = parent.get_submodule(part)
+            setattr(parent, name, _select_outputs(parent.get_submodule(name), indices))
         if self.recipe is not None:
             selected.recipe = self.recipe._replace(class_names=[self.recipe.class_names[index] for index in indices])
         return selected
@@ -136,7 +150,7 @@ class GapNetwork(TrunkNetwork):
     paper's GMP. Pooling is a plain reduction, so training is deterministic where adaptive pooling is not.
     """
 
-    head = "classifier"
+    heads = ("classifier",)
 
     def __init__(
         self,
@@ -160,6 +174,11 @@ class GapNetwork(TrunkNetwork):
         pooled_BK = features_BKhw.mean((2, 3)) if self.pool == "average" else features_BKhw.amax((2, 3))
         return self.classifier(self.dropout(pooled_BK))
 
+    def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
+        """Section 2 of the paper: the classifier's rows, which weigh the features cell by cell; of GMP as of GAP."""
+        weight_CK = self.classifier.weight.detach().float()
+        return class_activation_map(output.features_BKhw.detach(), weight_CK[classes_BT])
+
 
 class ClassMapNetwork(TrunkNetwork):
     """Trunk, then a 1×1 convolution with one map per class, ReLU, mean: unit i is class i.
@@ -168,26 +187,30 @@ class ClassMapNetwork(TrunkNetwork):
     mean of the maps after it, as published for NIN and SqueezeNet.
     """
 
-    head = "class_maps"
+    heads = ("class_conv",)
 
     def __init__(
         self,
         trunk: nn.Module,
-        class_maps: nn.Conv2d,
+        class_conv: nn.Conv2d,
         *,
         normalization: Normalization,
         min_size: int,
         published: PublishedWeights,
     ) -> None:
         super().__init__(trunk, normalization, min_size, published)
-        self.class_maps = class_maps
-        self.classifier = nn.Identity()
+        self.class_conv = class_conv
 
     def features(self, activations_BKhw: Tensor) -> Tensor:
-        return self.class_maps(activations_BKhw)
+        return self.class_conv(activations_BKhw)
 
     def logits(self, features_BKhw: Tensor) -> Tensor:
-        return self.classifier(features_BKhw.relu().mean((2, 3)))
+        return features_BKhw.relu().mean((2, 3))
+
+    def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
+        """The units of the wanted classes, before their ReLU."""
+        _, _, h, w = output.features_BKhw.shape
+        return output.features_BKhw.detach().gather(1, classes_BT[:, :, None, None].expand(-1, -1, h, w))
 
 
 class FullyConnectedNetwork(TrunkNetwork):
@@ -196,8 +219,6 @@ class FullyConnectedNetwork(TrunkNetwork):
     The features are the trunk's last activations; `pool` is the pooling behind them. For images of another
     size than the published one the pooled map is averaged onto `grid`×`grid` cells, as torchvision does.
     """
-
-    has_cam = False
 
     def __init__(
         self,
@@ -214,10 +235,13 @@ class FullyConnectedNetwork(TrunkNetwork):
         self.pool = pool
         self.grid = grid
         self.classifier = classifier
-        self.head = f"classifier.{len(classifier) - 1}"
+        self.heads = (f"classifier.{len(classifier) - 1}",)
 
     def logits(self, features_BKhw: Tensor) -> Tensor:
         return self.classifier(_average_onto_grid(self.pool(features_BKhw), self.grid).flatten(1))
+
+    def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> None:
+        """None: what the layers behind the grid make of a cell depends on all others."""
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from cam_lightning.backbone.layers import class_maps, kaiming_
+from cam_lightning.backbone.layers import class_conv, kaiming_
 from cam_lightning.backbone.network import CAFFE, ClassMapNetwork, PublishedWeights
 from cam_lightning.backbone.weights import load_weights
 
@@ -30,7 +30,7 @@ def nin(num_classes: int, weights: str = "none", new_head: bool = True) -> Class
     kaiming_(trunk)
     network = ClassMapNetwork(
         trunk,
-        class_maps(1024, num_classes),
+        class_conv(1024, num_classes),
         normalization=CAFFE,
         min_size=39,
         published=PublishedWeights({}),

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 from torchvision.models import SqueezeNet, SqueezeNet1_0_Weights, SqueezeNet1_1_Weights
 
-from cam_lightning.backbone.layers import class_maps
+from cam_lightning.backbone.layers import class_conv
 from cam_lightning.backbone.network import IMAGENET, ClassMapNetwork, PublishedWeights
 from cam_lightning.backbone.weights import load_weights, read_torchvision
 
@@ -36,11 +36,11 @@ def squeezenet_gap(
     features = SqueezeNet(variant.removeprefix("squeezenet"), num_classes=1).features
     network = ClassMapNetwork(
         nn.Sequential(*features, nn.Dropout(0.5)),
-        class_maps(512, num_classes),
+        class_conv(512, num_classes),
         normalization=IMAGENET,
         min_size=_MIN_SIZE[variant],
         published=PublishedWeights(
-            {"features.": "trunk.", "classifier.1.": "class_maps."},
+            {"features.": "trunk.", "classifier.1.": "class_conv."},
             partial(read_torchvision, _WEIGHTS[variant]),
         ),
     )

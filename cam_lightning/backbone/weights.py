@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.models import WeightsEnum
 
 from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.run.earlier import EARLIER_LAYERS
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
     for name, ours, value in _renamed(_read(network, weights), network):
         if ours in expected and value.shape != expected[ours].shape:
             same_but_for_classes = value.shape[1:] == expected[ours].shape[1:]
-            if not (new_head and _layer(ours) == network.head and same_but_for_classes):
+            if not (new_head and _layer(ours) in network.heads and same_but_for_classes):
                 raise ValueError(
                     f"backbone.weights={weights} does not fit this network: {ours} has the shape "
                     f"{tuple(expected[ours].shape)}, but {name} in the file {tuple(value.shape)}"
@@ -97,10 +98,10 @@ def weights_num_classes(network: TrunkNetwork, weights: str) -> int:
     Raises as `load_weights` does, and ValueError where the weights hold no head.
     """
     for _, ours, value in _renamed(_read(network, weights), network):
-        if ours == f"{network.head}.weight":
+        if ours == f"{network.heads[0]}.weight":
             return value.shape[0]
     raise ValueError(
-        f"backbone.weights={weights} holds no {network.head}, the layer that tells the classes apart: "
+        f"backbone.weights={weights} holds no {network.heads[0]}, the layer that tells the classes apart: "
         "evaluation needs the weights of a trained network"
     )
 
@@ -146,7 +147,7 @@ def _renamed(tensors: Mapping[str, Tensor], network: TrunkNetwork) -> Iterable[t
     """Each tensor's name in the file, its name in the network, and the tensor."""
     trunk = {name for name in network.state_dict() if name.startswith("trunk.")}
     # A file of ours shows by its trunk's names: a head's name alone could be somebody else's.
-    names = {"": ""} if trunk & set(tensors) else network.published.names
+    names = {"": "", **EARLIER_LAYERS} if trunk & set(tensors) else network.published.names
     for name, value in tensors.items():
         prefix = max(filter(name.startswith, names), key=len, default=None)
         yield name, name if prefix is None else names[prefix] + name.removeprefix(prefix), value

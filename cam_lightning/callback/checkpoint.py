@@ -6,28 +6,17 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from cam_lightning.contracts import Rewindable
+from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS
 from cam_lightning.run.interruption import interruption
 
 log = logging.getLogger(__name__)
-
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
-
-
-@runtime_checkable
-class Rewindable(Protocol):
-    """A logger that can take back what a run logged after the checkpoint that it goes on from."""
-
-    def position(self) -> int:
-        """How much has been logged."""
-
-    def rewind(self, position: int) -> None:
-        """Forgets what was logged after `position`."""
 
 
 class Checkpoints(Checkpoint):

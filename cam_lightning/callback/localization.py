@@ -5,50 +5,35 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from cam_lightning.contracts import (
-    ActivationMap,
     Batch,
-    BoxGenerator,
     ClassifierOutput,
+    Evaluator,
     GroundTruth,
-    ImageSource,
+    LabelBox,
     Localization,
     LocalizationMetric,
-    Network,
+    Results,
+    Sink,
+    Spec,
+    ThresholdSelector,
 )
 from cam_lightning.functional.box import centre_box
-from cam_lightning.functional.ranking import ranked_classes
+from cam_lightning.localization.localizer import Localizer, Maps, protocol
 from cam_lightning.localization.side_threads import side_threads
-from cam_lightning.method.classification import log_exactly
+from cam_lightning.method.base import log_exactly
 from cam_lightning.metric.degenerate_maps import DegenerateMaps
-from cam_lightning.metric.threshold_curve import ThresholdCurve, chosen_thresholds
 
 log = logging.getLogger(__name__)
-
-
-class Sink(Protocol):
-    """Takes every localized batch of an evaluation: a file of predictions, a gallery of overlays."""
-
-    def start(
-        self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int
-    ) -> None: ...
-
-    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None: ...
-
-    def finish(self) -> None:
-        """Called on every rank, after every rank has added its last batch and before a barrier."""
-
-    def merge(self) -> None:
-        """Called on rank zero, after that barrier."""
 
 
 class LocalizationCallback(Callback):
@@ -57,9 +42,12 @@ class LocalizationCallback(Callback):
     The maps of the predicted top classes and of the label become boxes; every metric counts them. Metrics
     that look at boxes alone also count each baseline, a centred box of `baselines[name]` of each side, with
     the network's classes: a localization error says something only beside those of boxes that see nothing.
+    Evaluators see the network and its input as well.
 
     Boxing runs in a thread beside the next batch's forward. Logs `<split>/<metric's key>`,
-    `<split>/baseline/<name>/<metric's key>` and `<split>/num_degenerate_maps`; sanity checks leave no trace.
+    `<split>/baseline/<name>/<metric's key>` and `<split>/num_degenerate_maps`; where the localizer has several maps
+    or boxes, those of the further ones as `<split>/<arm>/<metric's key>`, with the metrics of `further_metrics[arm]`.
+    Sanity checks leave no trace.
 
     The thresholds that were best in the last validation are kept in every checkpoint, and reported on the test split
     as `…@selected` where the boxes follow the same rule. With `run_dir` the errors over all thresholds are written
@@ -68,35 +56,33 @@ class LocalizationCallback(Callback):
 
     def __init__(
         self,
-        cam: ActivationMap,
-        box: BoxGenerator,
+        localizer: Localizer,
         metrics: Mapping[str, LocalizationMetric],
+        further_metrics: Mapping[str, Mapping[str, LocalizationMetric]] | None = None,
+        evaluators: Mapping[str, Evaluator] | None = None,
         baselines: Mapping[str, float] | None = None,
         sinks: Mapping[str, Sink] | None = None,
         run_dir: str | None = None,
     ) -> None:
-        self.cam = cam
-        self.box = box
-        self.metrics = dict(metrics)
+        self.localizer = localizer
         self.baselines = dict(baselines or {})
         self.sinks = list((sinks or {}).values())
         self.run_dir = None if run_dir is None else Path(run_dir)
-        self.selection: dict[str, Any] = {}
-        """`thresholds` by key, and the `rule` for maps and boxes that they were chosen under."""
-        self.degenerate_maps = DegenerateMaps()
+        self.arms = {"": _Arm(metrics, evaluators or {})}
+        for name in localizer.arms:
+            if name:
+                # What an evaluator asks is asked of maps: once for each, not again for each of its boxes.
+                is_map = localizer.arms[name][1] == localizer.arms[""][1]
+                asked = {key: _fresh(each) for key, each in (evaluators or {}).items()} if is_map else {}
+                self.arms[name] = _Arm((further_metrics or {}).get(name, {}), asked)
         self.baseline_metrics = {
-            name: [_fresh(metric) for metric in self.metrics.values() if not metric.needs_maps]
-            for name in self.baselines
+            name: [_fresh(metric) for metric in metrics.values() if not metric.needs_maps] for name in self.baselines
         }
+        self._selection: dict[str, Any] = {}
         self._worker = side_threads(1, "boxing")
-        self._running: deque[Future[None]] = deque()
+        self._running: deque[Future[dict[str, Localization]]] = deque()
 
     # --- Lightning's hooks
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        check = getattr(self.cam, "check", None)
-        if check is not None:
-            check(_network(pl_module), trainer.datamodule.input_size)  # type: ignore[attr-defined]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start(trainer, pl_module, "val")
@@ -121,10 +107,25 @@ class LocalizationCallback(Callback):
         self._finish(trainer, pl_module, "test")
 
     def state_dict(self) -> dict[str, Any]:
-        return self.selection
+        """`thresholds` by key, and the `rule` for maps and boxes that they were chosen under; of further arms too."""
+        return self._selection
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.selection = state_dict
+        self._selection = state_dict
+
+    def protocol(self) -> Results:
+        """Maps, boxes and baselines with every option that a number depends on."""
+        cam, box = self.localizer.cam, self.localizer.box
+        results: Results = {"cam": type(cam).__name__}
+        results |= {f"cam/{key}": value for key, value in protocol(cam).items()}
+        results |= {f"box/{key}": value for key, value in protocol(box).items()}
+        for arm, (cam_name, box_name) in self.localizer.arms.items():
+            if arm:
+                results[f"arm/{arm}"] = {
+                    "cam": protocol(self.localizer.cams[cam_name]),
+                    "box": protocol(self.localizer.boxes[box_name]),
+                }
+        return results | {f"baseline/{name}": share for name, share in self.baselines.items()}
 
     # --- one evaluation
 
@@ -138,9 +139,9 @@ class LocalizationCallback(Callback):
         if trainer.sanity_checking:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
-        thresholds = self._carried(data) if split == "test" else {}
-        for curve in self._curves():
-            curve.carry(thresholds)
+        for name, arm in self.arms.items():
+            for selector in arm.selectors():
+                selector.carry(self._carried(name, data) if split == "test" else {})
         names = [data.display_name(name) for name in data.class_names]
         for sink in self.sinks:
             sink.start(split, data.examples[split], names, trainer.global_rank, trainer.world_size)
@@ -150,32 +151,36 @@ class LocalizationCallback(Callback):
             return
         # Maps that need further forwards make them as the first one was made.
         with pl_module.evaluating():  # type: ignore[operator]
-            maps = activation_maps(_network(pl_module), self.cam, batch.image_B3HW, output, batch.truth.label_B)
+            maps = self.localizer.maps(batch.image_B3HW, output, batch.index_B, batch.truth.label_B)
         truth = _on_the_cpu(batch.truth)
         input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
         # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
         while len(self._running) > 1:
             self._running.popleft().result()
-        self._running.append(self._worker.submit(self._score, maps, truth, batch.index_B.cpu(), input_size))
+        boxed = self._worker.submit(self._score, maps, truth, input_size)
+        self._running.append(boxed)
+        if any(arm.evaluators for arm in self.arms.values()):
+            localizations = boxed.result()
+            with pl_module.evaluating():  # type: ignore[operator]
+                for name, arm in self.arms.items():
+                    for evaluator in arm.evaluators.values():
+                        evaluator.update(self.localizer.network, batch.image_B3HW, output, localizations[name])
 
-    def _score(
-        self,
-        maps: tuple[Tensor, Tensor, Tensor],
-        truth: GroundTruth,
-        index_B: Tensor,
-        input_size: tuple[int, int],
-    ) -> None:
+    def _score(self, maps: Maps, truth: GroundTruth, input_size: tuple[int, int]) -> dict[str, Localization]:
         with torch.inference_mode():
-            localization = localize(self.box, *maps, truth.size_B2, input_size)
-            for metric in self.metrics.values():
-                metric.update(localization, truth)
-            self.degenerate_maps.update(localization, truth)
+            localizations = self.localizer.boxed(maps, truth.size_B2, input_size)
+            for name, arm in self.arms.items():
+                for metric in (*arm.metrics.values(), arm.degenerate_maps):
+                    metric.update(localizations[name], truth)
+            own = localizations[""]
             for name, share in self.baselines.items():
-                baseline = _with_boxes(localization, centre_box(truth.size_B2, share))
+                baseline = _with_boxes(own, centre_box(truth.size_B2, share))
                 for metric in self.baseline_metrics[name]:
                     metric.update(baseline, truth)
+        further = {name: each for name, each in localizations.items() if name}
         for sink in self.sinks:
-            sink.add(localization, truth, index_B)
+            sink.add(own, truth, further)
+        return localizations
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         if trainer.sanity_checking:
@@ -183,15 +188,18 @@ class LocalizationCallback(Callback):
         while self._running:
             self._running.popleft().result()
         values: dict[str, float] = {}
-        for metric in (*self.metrics.values(), self.degenerate_maps):
-            values |= metric.compute()
+        specs: dict[str, Spec] = {}
+        for name, arm in self.arms.items():
+            for metric in (*arm.metrics.values(), arm.degenerate_maps, *arm.evaluators.values()):
+                _collect(metric, name, values, specs)
         for name, metrics in self.baseline_metrics.items():
             for metric in metrics:
-                values |= {f"baseline/{name}/{key}": value for key, value in metric.compute().items()}
-        log_exactly(pl_module, split, values)
+                _collect(metric, f"baseline/{name}", values, specs)
+        log_exactly(pl_module, split, values, specs)  # type: ignore[arg-type]
         if split == "val":
-            rule = self._rule(trainer.datamodule)  # type: ignore[attr-defined]
-            self.selection = {"rule": rule, "thresholds": chosen_thresholds(values)}
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            chosen = {name: self._chosen(name, data) for name in self.arms}
+            self._selection = chosen.pop("") | ({"further": chosen} if chosen else {})
         for sink in self.sinks:
             sink.finish()
         trainer.strategy.barrier("every rank has written its part")
@@ -200,87 +208,70 @@ class LocalizationCallback(Callback):
                 sink.merge()
             self._write_curves(split)
 
-    def _curves(self) -> list[ThresholdCurve]:
-        return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdCurve)]
+    # --- thresholds
 
-    def _rule(self, data: Any) -> dict[str, Any]:
+    def _chosen(self, arm: str, data: Any) -> dict[str, Any]:
+        """The thresholds that were best in the validation that ends, and what they were chosen for."""
+        thresholds = {key: value for each in self.arms[arm].selectors() for key, value in each.chosen().items()}
+        return {"rule": self._rule(arm, data), "thresholds": thresholds}
+
+    def _rule(self, arm: str, data: Any) -> dict[str, Any]:
         """What a threshold is chosen for: of which images, and by which maps and boxes."""
+        cam_name, box_name = self.localizer.arms[arm]
+        cam, box = self.localizer.cams[cam_name], self.localizer.boxes[box_name]
         rule = {"dataset": type(data).__name__, "num_classes": len(data.class_names)}
-        rule |= {"input_size": list(data.input_size), "cam": type(self.cam).__name__}
-        rule |= {f"cam/{key}": value for key, value in protocol(self.cam).items()}
-        return rule | {key: value for key, value in protocol(self.box).items() if key != "threshold"}
+        rule |= {"input_size": list(data.input_size), "cam": type(cam).__name__}
+        rule |= {f"cam/{key}": value for key, value in protocol(cam).items()}
+        return rule | {key: value for key, value in protocol(box).items() if key != "threshold"}
 
-    def _carried(self, data: Any) -> dict[str, float]:
+    def _carried(self, arm: str, data: Any) -> dict[str, float]:
         """The thresholds chosen in validation, unless maps, boxes or data are others now."""
-        was, now = self.selection.get("rule"), self._rule(data)
-        if self._curves() and self.selection and was != now:
+        selection = self._selection.get("further", {}).get(arm, {}) if arm else self._selection
+        was, now = selection.get("rule"), self._rule(arm, data)
+        if selection and was != now:
             log.warning("no @selected threshold: the checkpoint's were chosen for %s, and this is %s", was, now)
             return {}
-        return self.selection.get("thresholds", {})
+        return selection.get("thresholds", {})
 
     def _write_curves(self, split: str) -> None:
-        name = "threshold_curves.json" if split == "test" else f"threshold_curves_{split}.json"
-        for curve in self._curves():
-            if self.run_dir is not None and curve.curves:
-                (self.run_dir / name).write_text(json.dumps(curve.curves) + "\n", encoding="utf-8")
+        ending = "" if split == "test" else f"_{split}"
+        for name, arm in self.arms.items():
+            of_arm = f"_{name.replace('/', '_')}" if name else ""
+            for selector in arm.selectors():
+                if self.run_dir is not None and selector.curves:
+                    path = self.run_dir / f"threshold_curves{ending}{of_arm}.json"
+                    path.write_text(json.dumps(selector.curves) + "\n", encoding="utf-8")
 
     def _all_metrics(self) -> list[Any]:
         baselines = [metric for metrics in self.baseline_metrics.values() for metric in metrics]
-        return [*self.metrics.values(), self.degenerate_maps, *baselines]
+        arms = [each for arm in self.arms.values() for each in (*arm.metrics.values(), *arm.evaluators.values())]
+        return [*arms, *(arm.degenerate_maps for arm in self.arms.values()), *baselines]
 
 
-def protocol(part: ActivationMap | BoxGenerator) -> dict[str, Any]:
-    """The options of a part as a results file holds them; of one that does not tell, none."""
-    return getattr(part, "protocol", dict)()
+class _Arm:
+    """What scores one way of localizing."""
+
+    def __init__(self, metrics: Mapping[str, LocalizationMetric], evaluators: Mapping[str, Evaluator]) -> None:
+        self.metrics = dict(metrics)
+        self.evaluators = dict(evaluators)
+        self.degenerate_maps = DegenerateMaps()
+
+    def selectors(self) -> list[ThresholdSelector]:
+        return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdSelector)]
 
 
-def activation_maps(
-    network: Network, cam: ActivationMap, image_B3HW: Tensor, output: ClassifierOutput, label_B: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The ranked classes (B, T), their probabilities (B, T), and raw maps (B, T, h, w), all on the CPU.
-
-    Where there is a label, its map follows as the last of T + 1.
-    """
-    classes_BT = ranked_classes(output.logits_BC)
-    probability_BT = output.logits_BC.float().softmax(1).gather(1, classes_BT)
-    wanted = classes_BT if label_B is None else torch.cat([classes_BT, label_B[:, None]], dim=1)
-    map_BThw = cam(network, image_B3HW, output, wanted)
-    return classes_BT.cpu(), probability_BT.cpu(), map_BThw.float().cpu()
-
-
-def localize(
-    box: BoxGenerator,
-    classes_BT: Tensor,
-    probability_BT: Tensor,
-    map_BThw: Tensor,
-    size_B2: Tensor,
-    input_size: tuple[int, int],
-) -> Localization:
-    """Boxes of the maps of `activation_maps`; the label's map gives its first proposal."""
-    label_proposals = box(map_BThw[:, -1:], size_B2, input_size)
-    return Localization(
-        classes_BT=classes_BT,
-        probability_BT=probability_BT,
-        map_BThw=map_BThw[:, :-1],
-        proposals=box(map_BThw[:, :-1], size_B2, input_size),
-        label_map_Bhw=map_BThw[:, -1],
-        label_box_B4=label_proposals.boxes_BP4[:, 0],
-        label_degenerate_B=label_proposals.degenerate_BP[:, 0],
-    )
+def _collect(metric: Any, arm: str, values: dict[str, float], specs: dict[str, Spec]) -> None:
+    """Adds a metric's or an evaluator's values and their specs under the arm's name."""
+    computed, told = metric.compute(), metric.specs()
+    prefix = f"{arm}/" if arm else ""
+    for key, value in computed.items():
+        spec = told[key]
+        values[prefix + key] = value
+        specs[prefix + key] = spec._replace(arm=arm, of=prefix + spec.of if spec.of else "")
 
 
 def _on_the_cpu(truth: GroundTruth) -> GroundTruth:
-    return GroundTruth(
-        label_B=truth.label_B.cpu(),
-        boxes_BN4=truth.boxes_BN4.cpu(),
-        num_boxes_B=truth.num_boxes_B.cpu(),
-        size_B2=truth.size_B2.cpu(),
-        mask_BHW=None if truth.mask_BHW is None else truth.mask_BHW.cpu(),
-    )
-
-
-def _network(method: LightningModule) -> Network:
-    return method.network  # type: ignore[return-value]
+    return GroundTruth(*(None if tensor is None else tensor.cpu() for tensor in truth))  # type: ignore[arg-type]
 
 
 def _with_boxes(localization: Localization, box_B4: Tensor) -> Localization:
@@ -289,8 +280,9 @@ def _with_boxes(localization: Localization, box_B4: Tensor) -> Localization:
     proposals = localization.proposals._replace(
         boxes_BP4=box_B4[:, None].expand(-1, num_classes, 4), rank_P=tuple(range(num_classes))
     )
-    return localization._replace(proposals=proposals, label_box_B4=box_B4)
+    label = LabelBox(localization.label_map_Bhw, box_B4, localization.label_degenerate_B)
+    return localization._replace(proposals=proposals, label=label)
 
 
-def _fresh(metric: LocalizationMetric) -> Any:
-    return metric.clone()  # type: ignore[attr-defined]
+def _fresh(metric: Any) -> Any:
+    return metric.clone()

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cam_lightning.contracts import ClassifierOutput, Network
-from cam_lightning.functional.cam import class_activation_map
+from cam_lightning.contracts import ClassifierOutput, Network, NoClassMapError
+from cam_lightning.functional.network_input import blank_input, evaluation_mode
 
 
 class ClassActivationMap:
-    """Maps (B, T, h, w), raw float32, from features already computed and the classifier's rows.
+    """The network's own maps (B, T, h, w), raw float32, from features already computed (`Network.class_maps`).
 
-    Zhou et al. 2016, section 2. Where the classifier is the identity (NIN), a unit is a class and its
-    activations, before their ReLU, are the map.
+    For a pooled linear head these are its rows times the features: Zhou et al. 2016, section 2. `required=False` says
+    that a network without such a map may go on, and classify only.
     """
 
+    def __init__(self, required: bool = True) -> None:
+        self.required = required
+
     def check(self, network: Network, input_size: tuple[int, int]) -> None:
-        """Raises ValueError, before any image is read, for a network that has no class activation map."""
-        if not network.has_cam:
-            raise ValueError(
-                f"{type(network).__name__} has no class activation map: it does not end in global pooling "
-                "and one linear layer. Choose its `_gap` variant."
-            )
+        """Raises NoClassMapError, before any image is read, for a network that has no class activation map.
+
+        And whatever the network raises for images of this height and width: it sees an empty one.
+        """
+        with torch.no_grad(), evaluation_mode(network):
+            blank_13HW = blank_input(network, input_size)
+            _own_maps(network, network(blank_13HW), torch.zeros(1, 1, dtype=torch.int64, device=blank_13HW.device))
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
-        features_BKhw = output.features_BKhw.detach().float()
-        if isinstance(network.classifier, nn.Identity):
-            _, _, h, w = features_BKhw.shape
-            return features_BKhw.gather(1, classes_BT[:, :, None, None].expand(-1, -1, h, w))
-        weight_CK = network.classifier.get_parameter("weight").detach().float()
-        # The contraction would otherwise run in a surrounding autocast's precision.
-        with torch.autocast(features_BKhw.device.type, enabled=False):
-            return class_activation_map(features_BKhw, weight_CK[classes_BT])
+        return _own_maps(network, output, classes_BT)
+
+
+def _own_maps(network: Network, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
+    map_BThw = network.class_maps(output, classes_BT)
+    if map_BThw is None:
+        raise NoClassMapError(
+            f"{type(network).__name__} has no class activation map: it does not end in global pooling and one linear "
+            "layer. Choose its `_gap` variant, or a map that needs none, such as cam=grad_cam."
+        )
+    return map_BThw.detach().float()

@@ -34,13 +34,13 @@ class TenCropMap:
 
     def check(self, network: Network, input_size: tuple[int, int]) -> None:
         """Raises ValueError, before any image is read, for a network or an input size that it cannot work on."""
-        self.cam.check(network, input_size)
         height, width = input_size
         if height != width or height < self.crop_size:
             raise ValueError(
                 f"cam=ten_crop takes square inputs of at least cam.crop_size={self.crop_size}; they are "
                 f"{height}×{width}: give dataset.image_size={self.crop_size * 8 // 7}, or a smaller cam.crop_size"
             )
+        self.cam.check(network, (self.crop_size, self.crop_size))
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         return torch.stack(

@@ -1,55 +1,40 @@
-"""What all entry points share: composing the configuration, the run's directory, and errors that help.
+"""What all commands share: composing the configuration, the run's directory, and an end that says how it went.
 
 Only light imports here: `--help` and `--cfg job` answer before torch is ever loaded.
 """
 
 from __future__ import annotations
 
-import difflib
-import errno
 import importlib
 import logging
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
-from glob import glob
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cam_lightning.launch.override import assign
+from cam_lightning.launch.argument import SEVERAL, readable, suggestion
+from cam_lightning.launch.error import USER_ERRORS, message, root_cause
+from cam_lightning.launch.guard import require_trusted_hydra
+from cam_lightning.launch.option import keep_paths
+from cam_lightning.launch.override import key_of
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.launch.stored import command_line, resumed_config
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.environment import record_environment
 from cam_lightning.run.interruption import Interrupted, interruption
 from cam_lightning.run.log import start_logging
+from cam_lightning.run.place import CONF
 from cam_lightning.run.printing import outlive_reader
-from cam_lightning.run.resume import MAY_CHANGE, stored_config
 from cam_lightning.sweep.job import run_apart
 from cam_lightning.sweep.sweeper import register_sweepers
 
 log = logging.getLogger(__name__)
-
-PACKAGE = Path(__file__).parents[1]
-# An installed wheel carries the configuration inside the package; a checkout has it beside.
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
-
-USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraException, OmegaConfBaseException)
-"""Errors whose message is meant for the user; the traceback goes to the run's log and status."""
-INPUTS = (
-    "backbone.weights",
-    *(f"dataset.{name}" for name in ("root", "metadata", "devkit", "imagenetv2", "cubv2", "masks", "class_index")),
-)
-"""Options that may be paths of what a run reads."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A full disk, and what limits a user's share of it or the size of a file."""
 
 
 def entry_point(name: str) -> Callable[[], None]:
@@ -74,6 +59,7 @@ def entry_point(name: str) -> Callable[[], None]:
         sys.argv[1:] = readable(sys.argv[1:])
         register_sweepers()
         try:
+            require_trusted_hydra(name, sys.argv[1:])
             task()
         except SystemExit as stop:
             if stop.code and not was_composed and (hint := suggestion(name, sys.argv[1:])):
@@ -81,34 +67,6 @@ def entry_point(name: str) -> Callable[[], None]:
             raise
 
     return main
-
-
-def readable(arguments: list[str]) -> list[str]:
-    """The command line as Hydra can read it.
-
-    A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted, and so is
-    a path with a comma, where it exists, for Hydra would sweep over its parts. `--cfg job` shows what a run would
-    really use instead of `${…}`.
-    """
-    arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
-    if any(argument.startswith("resume=") for argument in arguments):
-        # The run's own config is read after composing: what may change of it need not exist in the defaults.
-        arguments = [f"++{each}" if each.partition("=")[0] in MAY_CHANGE else each for each in arguments]
-    shown = {"--cfg=job", "--cfg=all"} & set(arguments) or (
-        {"--cfg", "-c"} & set(arguments) and {"job", "all"} & set(arguments)
-    )
-    return [*arguments, "--resolve"] if shown and "--resolve" not in arguments else arguments
-
-
-def _quoted(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    try:
-        override = OverridesParser.create().parse_override(argument)
-        # Not Path.exists, which raises where a value is too long for a path.
-        is_readable = not (override.is_sweep_override() and os.path.exists(os.path.expanduser(value)))
-    except HydraException:
-        is_readable = not equals
-    return argument if is_readable else assign(key, value)
 
 
 def run_job(name: str, config: DictConfig) -> None:
@@ -139,7 +97,7 @@ def run_job(name: str, config: DictConfig) -> None:
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        print(f"\nerror: {_message(cause)}", file=sys.stderr)
+        print(f"\nerror: {message(cause)}", file=sys.stderr)
         if run is not None:
             print(f"The traceback is in {run.path / 'status.json'}", file=sys.stderr)
         sys.stderr.flush()
@@ -152,26 +110,42 @@ def run_job(name: str, config: DictConfig) -> None:
 def _open_run(name: str, config: DictConfig) -> tuple[RunDirectory, DictConfig]:
     """A directory of the run's own and its configuration; those that it had, where it goes on."""
     if config.get("resume") is None:
+        _trust_the_command_line_alone(config, command_line())
+        _require_one_choice_each()
         run = RunDirectory.create(config.paths.runs, _title(name, config), config.run_dir)
         run.lock()
         OmegaConf.update(config, "run_dir", str(run.path))
-        _keep_paths(config)
+        keep_paths(config)
         return run, config
     run = RunDirectory.reopen(config.resume)
     run.lock()
     try:
-        return run, stored_config(run, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+        overrides = command_line()
+        config = resumed_config(run, overrides)
+        _trust_the_command_line_alone(config, overrides)
+        return run, config
     except BaseException:
         run.unlock()
         raise
 
 
-def _keep_paths(config: DictConfig) -> None:
-    """Makes what lies below the working directory absolute, so that a run can be gone on with from any other."""
-    for key in INPUTS:
-        value = OmegaConf.select(config, key)
-        if isinstance(value, str) and value not in ("none", "imagenet") and os.path.exists(os.path.expanduser(value)):
-            OmegaConf.update(config, key, os.path.abspath(os.path.expanduser(value)))
+def _trust_the_command_line_alone(config: DictConfig, overrides: list[str]) -> None:
+    """Sets `trust` to the packages that the command line names; a configuration cannot trust itself."""
+    given = [each for each in overrides if key_of(each) == "trust"]
+    names = OverridesParser.create().parse_override(given[-1]).value() if given else []
+    with open_dict(config):
+        config.trust = [str(name) for name in (names if isinstance(names, list) else [names])]
+
+
+def _require_one_choice_each() -> None:
+    """Raises ValueError where a configuration has several choices of a group that merges them into one."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    for group in SEVERAL:
+        if str(choices.get(group, "")).startswith("["):
+            raise ValueError(
+                f"{group}={choices[group]}: several are given on the command line, or in an experiment's defaults as "
+                f"/{group}@further.{group}.NAME: NAME; a list there would be merged into one"
+            )
 
 
 def _was_interrupted(error: BaseException) -> bool:
@@ -207,55 +181,6 @@ def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
     print(run.path, flush=True)
 
 
-def root_cause(error: BaseException) -> BaseException:
-    """The error that a wrapper, such as Hydra's instantiation, was raised for; of some, what they mean."""
-    while isinstance(error, HydraException) and error.__cause__ is not None:
-        option = re.search(r"unexpected keyword argument '(\w+)'", str(error.__cause__))
-        part = re.search(r"full_key: (\S+)", str(error))
-        if isinstance(error.__cause__, TypeError) and option and part:
-            return ValueError(
-                f"{part[1]} has no option {option[1]!r}. Where it was set for another choice of that part, as by an "
-                f"experiment, take it back with '~{part[1]}.{option[1]}'"
-            )
-        error = error.__cause__
-    if isinstance(error, RuntimeError) and "operator torchvision::" in str(error):
-        return ImportError(
-            f"torchvision cannot be used with this torch ({error}): they are not of one release and one kind (CPU or "
-            "CUDA). Install both anew, from one place: pip install --force-reinstall torch torchvision"
-        )
-    return error
-
-
-def _message(error: BaseException) -> str:
-    """What the error says; of an error in a data loader's worker, what the worker's said, without its traceback."""
-    text = str(error)
-    if text.startswith("Caught ") and "DataLoader worker" in text:
-        return text.strip().splitlines()[-1].partition(": ")[2]
-    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
-        return f"a file could not be written ({error.strerror}). Make room; what was written before is kept"
-    return text
-
-
-def register_resolvers() -> None:
-    """The functions that configurations may call; each answers without importing torch."""
-    OmegaConf.register_new_resolver("auto_accelerator", _auto_accelerator, replace=True)
-    OmegaConf.register_new_resolver(
-        "by_accelerator", lambda accelerator, gpu, cpu: gpu if accelerator == "gpu" else cpu, replace=True
-    )
-    OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
-
-
-def _auto_accelerator(devices: int) -> str:
-    """A GPU if there is one. More than one device always means GPUs: their lack is then an error, not a fallback."""
-    return "gpu" if devices != 1 or _gpu_present() else "cpu"
-
-
-def _gpu_present() -> bool:
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
-        return False
-    return bool(glob("/dev/nvidia[0-9]*"))
-
-
 def _title(name: str, config: DictConfig) -> str:
     """What a run's directory is called after: the dataset and backbone chosen, else the entry point."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
@@ -263,29 +188,3 @@ def _title(name: str, config: DictConfig) -> str:
     if config.get("checkpoint") is None and "dataset" in choices and "backbone" in choices:
         return f"{choices['dataset']}_{choices['backbone']}"
     return name
-
-
-def suggestion(name: str, arguments: list[str]) -> str:
-    """After options that fit nowhere: the choices there, and the nearest of them."""
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    groups = {str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()}
-    chosen = [override for override in overrides if override.partition("=")[0] in groups]
-    lines = []
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            # Of a sweep's choices, the first.
-            config = hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
-    except HydraException:
-        # A choice that does not exist: Hydra has listed the others.
-        return ""
-    for key in (override.partition("=")[0].lstrip("+~") for override in overrides if override not in chosen):
-        parent, _, leaf = key.rpartition(".")
-        node = OmegaConf.select(config, parent) if parent else config
-        if isinstance(node, DictConfig) and leaf not in node:
-            choices = sorted(str(choice) for choice in node)
-            near = difflib.get_close_matches(leaf, choices, n=1)
-            hint = f" Did you mean {'.'.join(filter(None, (parent, near[0])))}?" if near else ""
-            lines.append(f"There is no {key}; {parent or name} has: {', '.join(choices)}.{hint}")
-            if any(override.startswith("checkpoint=") for override in overrides):
-                lines.append(f"If it is an option of the checkpoint's own {key.partition('.')[0]}: +{key}=…")
-    return "\n".join(lines)

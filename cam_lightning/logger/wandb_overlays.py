@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.fraction import as_fractions
@@ -49,15 +48,15 @@ class WandbOverlays:
         self.parts = [self.root / f".wandb_{split}_{part}.jsonl" for part in range(world_size)]
         self.file = self.parts[rank].open("w", encoding="utf-8")
 
-    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
-        rows = [row for row, index in enumerate(index_B.tolist()) if index in self.sample]
+    def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
+        rows = [row for row, index in enumerate(localization.index_B.tolist()) if index in self.sample]
         if not rows:
             return
         iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
         for row in rows:
             num_boxes = int(truth.num_boxes_B[row])
             seen = {
-                "index": int(index_B[row]),
+                "index": int(localization.index_B[row]),
                 "label": int(truth.label_B[row]),
                 "predicted": int(localization.classes_BT[row, 0]),
                 "probability": float(localization.probability_BT[row, 0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from cam_lightning.contracts import Spec
 from cam_lightning.functional.ranking import rank_of_label, ranked_classes
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
@@ -30,4 +31,15 @@ class ClassificationError(CounterMetric):
             "num_images": self.count("num_images"),
             "classification_error/top1": error_rate(self.count("hits_top1"), self.count("num_images")),
             "classification_error/top5": error_rate(self.count("hits_top5"), self.count("num_images")),
+        }
+
+    def specs(self) -> dict[str, Spec]:
+        return {
+            "num_images": Spec("images", "count", better=None),
+            **{
+                f"classification_error/top{k}": Spec(
+                    f"classification error, top-{k}", family="classification_error", headline=place, label=f"top-{k}"
+                )
+                for place, k in enumerate((1, 5), start=40)
+            },
         }

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from cam_lightning.contracts import Spec
+
 
 class CounterMetric(Metric):
     """Holds sum-reduced int64 counters and nothing else.
@@ -36,6 +38,10 @@ class CounterMetric(Metric):
     def counters(self) -> dict[str, Tensor]:
         """Every counter by its name, as this rank has it."""
         return {name: getattr(self, name) for name in self.metric_state}
+
+    def specs(self) -> dict[str, Spec]:
+        """What each key of `compute` is."""
+        raise NotImplementedError
 
     def set_dtype(self, dst_type: Any) -> CounterMetric:
         """Counters stay integers, whatever precision the network is cast to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.metric.counter import CounterMetric
 
 
@@ -27,3 +27,6 @@ class DegenerateMaps(CounterMetric):
     def compute(self) -> dict[str, float]:
         """`num_degenerate_maps`."""
         return {"num_degenerate_maps": self.count("num_maps")}
+
+    def specs(self) -> dict[str, Spec]:
+        return {"num_degenerate_maps": Spec("maps that named no region", "count", better=None)}

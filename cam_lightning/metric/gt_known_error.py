@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.functional.localization_error import gt_known_hits
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
@@ -30,3 +30,11 @@ class GtKnownError(CounterMetric):
         if self.count("num_images") == 0:
             return {}
         return {"gt_known_error": error_rate(self.count("hits"), self.count("num_images"))}
+
+    def specs(self) -> dict[str, Spec]:
+        # On one plate with the errors of boxes: it is what they come to when every class is right.
+        return {
+            "gt_known_error": Spec(
+                "GT-known error", family="localization_error", has_baseline=True, headline=20, label="GT-known"
+            )
+        }

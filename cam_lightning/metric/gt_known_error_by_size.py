@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.functional.localization_error import gt_known_hits, largest_share
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
@@ -49,3 +50,17 @@ class GtKnownErrorBySize(CounterMetric):
                 key = f"gt_known_error_by_size/{low:g}_to_{high:g}"
                 values |= {key: error_rate(hits, total), f"{key}/num_images": total}
         return values
+
+    def specs(self) -> dict[str, Spec]:
+        ends = (0, *self.edges, 1)
+        specs: dict[str, Spec] = {}
+        for low, high in pairwise(ends):
+            key = f"gt_known_error_by_size/{low:g}_to_{high:g}"
+            specs[key] = Spec(
+                f"GT-known error, objects of {low:g} to {high:g} of the image",
+                family="gt_known_error_by_size",
+                has_baseline=True,
+                label=f"{low:g} to {high:g}",
+            )
+            specs[f"{key}/num_images"] = Spec("images", "count", better=None, of=key, role="num_images")
+        return specs

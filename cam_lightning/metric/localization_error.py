@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.functional.localization_error import top_k_hits
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.metric.counter import CounterMetric, error_rate
@@ -36,4 +36,16 @@ class LocalizationError(CounterMetric):
         return {
             "localization_error/top1": error_rate(self.count("hits_top1"), self.count("num_images")),
             "localization_error/top5": error_rate(self.count("hits_top5"), self.count("num_images")),
+        }
+
+    def specs(self) -> dict[str, Spec]:
+        return {
+            f"localization_error/top{k}": Spec(
+                f"localization error, top-{k}",
+                family="localization_error",
+                has_baseline=True,
+                headline=place,
+                label=f"top-{k}",
+            )
+            for place, k in enumerate((1, 5), start=10)
         }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.functional.kernel.level_overlap import best_overlaps
 from cam_lightning.functional.kernel.level_sweep import MODES, largest_boxes, levels_of, overlaps, quantise, wsol_truth
 from cam_lightning.functional.score_map import score_map
@@ -89,6 +89,13 @@ class _LevelSweep(CounterMetric):
         """The share of images that are hit, float64 (IoU thresholds, map thresholds)."""
         return self.hits.cpu().numpy() / self.count("num_images")
 
+    def _best_specs(self, key: str, title: str) -> dict[str, Spec]:
+        """Of what `_best` gives."""
+        return {
+            key: Spec(title, better="higher", family=key.partition("/")[0], label=title),
+            f"{key}/threshold": Spec("best threshold", "number", better=None, of=key, role="threshold"),
+        }
+
     def _best(self, key: str, accuracy_Q: np.ndarray) -> dict[str, float]:
         best = int(accuracy_Q.argmax())
         return {key: float(accuracy_Q[best]), f"{key}/threshold": float(self.thresholds_Q[best])}
@@ -124,10 +131,19 @@ class MaxBoxAccuracy(_LevelSweep):
         if self.count("num_images") == 0:
             return {}
         values: dict[str, float] = {}
-        for i, accuracy_Q in enumerate(self.accuracy()):
-            key = "max_box_accuracy" + (f"/iou_{self.iou_thresholds[i]:g}" if i else "")
+        for key, accuracy_Q in zip(self._keys(), self.accuracy(), strict=True):
             values |= self._best(key, accuracy_Q)
         return values
+
+    def specs(self) -> dict[str, Spec]:
+        specs: dict[str, Spec] = {}
+        for key, iou in zip(self._keys(), self.iou_thresholds, strict=True):
+            specs |= self._best_specs(key, "MaxBoxAcc" + ("" if key == "max_box_accuracy" else f", IoU {iou:g}"))
+        return specs
+
+    def _keys(self) -> list[str]:
+        """The first overlap has the plain key."""
+        return ["max_box_accuracy" + (f"/iou_{iou:g}" if i else "") for i, iou in enumerate(self.iou_thresholds)]
 
     def _overlaps(self, level_HW: np.ndarray, truth_N4: np.ndarray) -> np.ndarray:
         return overlaps(largest_boxes(level_HW, self.mode), truth_N4)
@@ -151,6 +167,13 @@ class MaxBoxAccuracyV2(_LevelSweep):
         for iou, accuracy_Q in zip(self.iou_thresholds, accuracy_IQ, strict=True):
             values |= self._best(f"max_box_accuracy_v2/iou_{iou:g}", accuracy_Q)
         return values
+
+    def specs(self) -> dict[str, Spec]:
+        family = "max_box_accuracy_v2"
+        specs = {family: Spec("MaxBoxAccV2", better="higher", family=family, label="MaxBoxAccV2")}
+        for iou in self.iou_thresholds:
+            specs |= self._best_specs(f"{family}/iou_{iou:g}", f"MaxBoxAccV2, IoU {iou:g}")
+        return specs
 
     def _overlaps(self, level_HW: np.ndarray, truth_N4: np.ndarray) -> np.ndarray:
         return best_overlaps(level_HW, truth_N4, self.mode)

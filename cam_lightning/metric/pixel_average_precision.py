@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.functional.pixel_average_precision import count_pixels, pixel_average_precision
 from cam_lightning.functional.score_map import score_map
 from cam_lightning.metric.counter import CounterMetric
@@ -55,3 +55,7 @@ class PixelAveragePrecision(CounterMetric):
         if self.count("num_images") == 0:
             return {}
         return {"pixel_average_precision": pixel_average_precision(self.pixels.cpu().numpy())}
+
+    def specs(self) -> dict[str, Spec]:
+        key = "pixel_average_precision"
+        return {key: Spec("pixel average precision (PxAP)", better="higher", family=key, label="PxAP")}

@@ -8,13 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, ThresholdSweep
+from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Spec, ThresholdSweep
 from cam_lightning.functional.kernel.threshold_levels import check_thresholds
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.functional.ranking import rank_of_label
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
-KEYS = ("localization_error/top1", "localization_error/top5", "gt_known_error")
+KEYS = {
+    "localization_error/top1": "localization error, top-1",
+    "localization_error/top5": "localization error, top-5",
+    "gt_known_error": "GT-known error",
+}
+"""The errors that are swept, and their titles."""
+_RULES = {"selected": "threshold selected in validation", "oracle": "best threshold of this split (oracle)"}
 
 
 class ThresholdCurve(CounterMetric):
@@ -116,8 +122,19 @@ class ThresholdCurve(CounterMetric):
                 values |= {f"{key}@{rule}": error_at[threshold], f"{key}@{rule}/threshold": threshold}
         return values
 
+    def specs(self) -> dict[str, Spec]:
+        rules = {f"{threshold:g}": f"threshold {threshold:g}" for threshold in self.fixed} | _RULES
+        specs: dict[str, Spec] = {}
+        for of, title in KEYS.items():
+            for rule, label in rules.items():
+                key = f"{of}@{rule}"
+                specs[key] = Spec(f"{title}, {label}", family="localization_error", of=of, role="variant", label=label)
+                if rule in _RULES:
+                    specs[f"{key}/threshold"] = Spec("threshold", "number", better=None, of=key, role="threshold")
+        return specs
 
-def chosen_thresholds(values: Mapping[str, float]) -> dict[str, float]:
-    """The best threshold by key, of what `compute` gave for one split: what `carry` takes to another."""
-    ending = "@oracle/threshold"
-    return {key.removesuffix(ending): value for key, value in values.items() if key.endswith(ending)}
+    def chosen(self) -> dict[str, float]:
+        """The best threshold by key on the images counted, what `carry` takes to another split; of none, none."""
+        return {
+            key: self.curves["threshold"][self.curves[key].index(min(self.curves[key]))] for key in KEYS if self.curves
+        }

@@ -1,18 +1,116 @@
-"""Writing checkpoints: whole or not at all, and never in place of the last good one before they are."""
+"""What a checkpoint is: its files' names, how it is written whole, read as data, and found again."""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from cam_lightning.contracts import Rewindable
+from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.earlier import upgraded_config, upgraded_state
+from cam_lightning.run.trust import require_plain
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+DESCRIPTION = "cam_lightning"
+"""The key of what says how to build the network again: `config`, `num_classes`, `class_names`, `splits`."""
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the last one of a run's directory, else FileNotFoundError."""
+    if not path.is_dir():
+        return path
+    last = path / "checkpoints" / LAST
+    if not last.is_file():
+        raise FileNotFoundError(f"{path} holds no checkpoints/{LAST}: it is not a training run that got so far")
+    return last
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """A checkpoint of ours, also of an earlier version; raises FileNotFoundError or ValueError that name the file.
+
+    It may be anybody's: nothing of it is run, and its configuration is plain (see `run/trust.py`).
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint={path} does not exist")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"checkpoint={path} cannot be read: it is truncated or not a checkpoint ({error})") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(DESCRIPTION), dict):
+        raise ValueError(
+            f"checkpoint={path} is not a checkpoint of cam_lightning; for plain weights use backbone.weights"
+        )
+    config = checkpoint[DESCRIPTION].get("config", {})
+    if not isinstance(config, Mapping):
+        raise ValueError(f"checkpoint={path} holds no configuration, but {type(config).__name__}")
+    require_plain(config, f"checkpoint={path}")
+    checkpoint[DESCRIPTION]["config"] = upgraded_config(config)
+    if "state_dict" in checkpoint:
+        checkpoint["state_dict"] = upgraded_state(checkpoint["state_dict"])
+    return checkpoint
+
+
+def newest_checkpoint(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
+    """The last checkpoint that can be read, with its content; None where none was written before the run ended.
+
+    Says so where it is not the last one. Raises ValueError where there are some and none can be read.
+    """
+    unreadable = []
+    for path in (run.path / "checkpoints" / LAST, run.path / "checkpoints" / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            content = read_checkpoint(str(path))
+        except ValueError as error:
+            log.warning("%s", error)
+            unreadable.append(path.name)
+            continue
+        position = content["position"]
+        damage = "damaged" if unreadable else "missing"
+        where = "" if path.name == LAST else f", the checkpoint before the last (which is {damage})"
+        log.info(
+            "going on from %s%s: epoch %d, batch %d, step %d",
+            path,
+            where,
+            position["epoch"],
+            position["batch"],
+            position["step"],
+        )
+        return path, content
+    if unreadable:
+        raise ValueError(f"no checkpoint of {run.path} can be read ({', '.join(unreadable)}): start a new run")
+    log.info("%s has no checkpoint yet: starting from the beginning", run.path)
+    return None
+
+
+def rewind(trainer: Any, data: Any, content: dict[str, Any] | None) -> None:
+    """Puts the data and the loggers where the checkpoint `content` left them, or at the beginning where it is None."""
+    position: dict[str, Any] = content["position"] if content is not None else {"epoch": 0, "batch": 0, "loggers": {}}
+    data.resumed_at = (position["epoch"], position["batch"])
+    for logger in trainer.loggers:
+        if isinstance(logger, Rewindable):
+            logger.rewind(position["loggers"].get(type(logger).__name__, 0))
+
+
+def restore_callbacks(trainer: Any, content: dict[str, Any]) -> None:
+    """Hands the callbacks what they kept in a checkpoint, such as thresholds that were chosen in its validation."""
+    states = content.get("callbacks", {})
+    for callback in trainer.callbacks:
+        if callback.state_key in states:
+            callback.load_state_dict(states[callback.state_key])
+
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """What a Trainer saves with.
+    """What a Trainer saves with: whole or not at all, and never in place of the last good one before it is.
 
     `storage_options` may say `keep_as`, the name that the file which is replaced is kept under. Raises OSError,
     with the file that is still good, where the disk is full.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.score_map import score_map
@@ -44,10 +43,10 @@ class Maps:
         self.parts = [self.metadata / f".part_{part_rank}.jsonl" for part_rank in range(world_size)]
         self.file = self.parts[rank].open("w", encoding="utf-8")
 
-    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
+    def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
         if not self.active:
             return
-        for row, index in enumerate(index_B.tolist()):
+        for row, index in enumerate(localization.index_B.tolist()):
             map_hw = localization.label_map_Bhw[row]
             own_size = (map_hw.shape[0], map_hw.shape[1])
             upsample = "nearest" if self.map_size is None else "bicubic"

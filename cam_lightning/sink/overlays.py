@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.overlap import best_overlap, written_overlap
@@ -44,13 +43,13 @@ class Overlays:
         self.folder = self.root / split
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
-        rows = [row for row, index in enumerate(index_B.tolist()) if index in self.sample]
+    def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
+        rows = [row for row, index in enumerate(localization.index_B.tolist()) if index in self.sample]
         if not rows:
             return
         iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
         for row in rows:
-            index = int(index_B[row])
+            index = int(localization.index_B[row])
             picture = localization_picture(
                 self.source.original(index),
                 localization.map_BThw[row, 0].numpy(),

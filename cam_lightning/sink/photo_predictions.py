@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cam_lightning.api import LocalizedImage, localize
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.dataset.pipeline.image_file import read_photo
 from cam_lightning.functional.box import rescale
 from cam_lightning.functional.overlay import COLOUR_MAPS, PNG_LEVEL, Caption, at_picture_size, localization_picture
+from cam_lightning.localization.photos import LocalizedImage, localized
 from cam_lightning.localization.side_threads import side_threads
 from cam_lightning.run.log import terminal
 from cam_lightning.sink.predictions_json import PredictionsJson
@@ -47,6 +47,7 @@ def predict_photos(
         if colour_map not in COLOUR_MAPS:
             raise ValueError(f"colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
         (run_dir / "overlays").mkdir()
+    assert network.recipe is not None
     photos = _Photos(paths, shown=colour_map is not None)
     num_degenerate = 0
     columns = TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -55,7 +56,7 @@ def predict_photos(
         Progress(*columns, console=terminal(), transient=True) as progress,
     ):
         bar = progress.add_task("photos", total=len(paths))
-        results = localize(network, photos.pixels(), batch_size=batch_size)
+        results = localized(network, photos.pixels(), network.recipe, batch_size)
         seen = ((photos.next(), found, run_dir, colour_map) for found in results)
         for row in _ahead(_drawn, seen):
             predictions.add(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,12 @@ class Predictions:
         self.target = self.root / ("predictions.csv" if split == "test" else f"predictions_{split}.csv")
         self.file = self.parts[rank].open("w", encoding="utf-8")
 
-    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
+    def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
         if not self.active:
             return
         iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
         known_iou_B = best_overlap(localization.label_box_B4[:, None], truth.boxes_BN4, truth.num_boxes_B)[:, 0]
-        for row, index in enumerate(index_B.tolist()):
+        for row, index in enumerate(localization.index_B.tolist()):
             classes = localization.classes_BT[row].tolist()
             label = int(truth.label_B[row])
             height, width = truth.size_B2[row].tolist()

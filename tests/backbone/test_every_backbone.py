@@ -74,7 +74,7 @@ def _logits_by_hand(network: TrunkNetwork, features_BKhw: Tensor) -> Tensor:
     """The identity of the head, in float64 and one image and class at a time."""
     rows = []
     for features in features_BKhw.detach().double():
-        if network.head == "class_maps":
+        if network.heads == ("class_conv",):
             rows.append([unit.clamp(min=0).sum() / unit.numel() for unit in features])
             continue
         row = []
@@ -101,7 +101,7 @@ def test_the_head_keeps_its_identity(network: TrunkNetwork, images: Tensor) -> N
     if network.has_cam:
         scale = float(logits.abs().max())
         torch.testing.assert_close(logits, _logits_by_hand(network, features), rtol=1e-5, atol=1e-5 * scale)
-    if network.head == "class_maps":
+    if network.heads == ("class_conv",):
         assert isinstance(network.classifier, torch.nn.Identity)
         assert features.shape[1] == CLASSES
         assert features.min() < 0, "class maps are those before the ReLU"
@@ -126,7 +126,7 @@ def test_select_classes_restricts_and_reorders(network: TrunkNetwork, images: Te
         whole, part = network(images), selected(images)
     scale = float(whole.logits_BC.abs().max())
     torch.testing.assert_close(part.logits_BC, whole.logits_BC[:, [3, 0]], rtol=1e-5, atol=1e-5 * scale)
-    expected = whole.features_BKhw[:, [3, 0]] if network.head == "class_maps" else whole.features_BKhw
+    expected = whole.features_BKhw[:, [3, 0]] if network.heads == ("class_conv",) else whole.features_BKhw
     torch.testing.assert_close(part.features_BKhw, expected, rtol=1e-5, atol=1e-5 * scale)
     assert selected.trunk is network.trunk
     assert (selected.num_classes, network.num_classes) == (2, CLASSES)

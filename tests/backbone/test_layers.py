@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cam_lightning.backbone.layers import LocalResponseNorm, cam_conv, cam_fc, class_maps
+from cam_lightning.backbone.layers import LocalResponseNorm, cam_conv, cam_fc, class_conv
 
 
 def test_local_response_norm_by_a_plain_loop() -> None:
@@ -42,7 +42,7 @@ def test_cam_fc_starts_as_caffes_xavier() -> None:
     assert cam_fc(1024, 7, std=0.01).weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
-@pytest.mark.parametrize("build", [cam_fc, class_maps])
+@pytest.mark.parametrize("build", [cam_fc, class_conv])
 def test_a_network_needs_a_class(build: type[nn.Module]) -> None:
     with pytest.raises(ValueError, match="at least one class"):
         build(4, 0)

@@ -1,0 +1,98 @@
+"""The command line, as people type it and as Hydra can read it; and what to say where it fits nowhere."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from cam_lightning.launch.override import assign, key_of
+from cam_lightning.run.place import CONF
+
+SEVERAL = ("cam", "box")
+"""Groups of which several are scored at once: `cam=[cam,grad_cam]`. The first is the run's own."""
+
+
+def readable(arguments: list[str]) -> list[str]:
+    """The command line as Hydra can read it.
+
+    A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted, and so is
+    a path with a comma, where it exists, for Hydra would sweep over its parts. Several maps or box generators become
+    the run's own and `further` ones. `--cfg job` shows what a run would really use instead of `${…}`.
+    """
+    arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
+    arguments = [part for argument in arguments for part in _one_by_one(argument)]
+    if any(key_of(argument) == "resume" for argument in arguments):
+        # The run's own config is read after composing: what may change of it need not exist in the defaults.
+        arguments = [f"++{each}" if _may_be_new(each) else each for each in arguments]
+    shown = {"--cfg=job", "--cfg=all"} & set(arguments) or (
+        {"--cfg", "-c"} & set(arguments) and {"job", "all"} & set(arguments)
+    )
+    return [*arguments, "--resolve"] if shown and "--resolve" not in arguments else arguments
+
+
+def _may_be_new(argument: str) -> bool:
+    """Whether an argument sets an option of a part."""
+    return "." in argument.partition("=")[0] and argument[:1] not in "-+~" and not argument.startswith("hydra.")
+
+
+def _quoted(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    try:
+        override = OverridesParser.create().parse_override(argument)
+        # Not Path.exists, which raises where a value is too long for a path.
+        is_readable = not (override.is_sweep_override() and os.path.exists(os.path.expanduser(value)))
+    except HydraException:
+        is_readable = not equals
+    return argument if is_readable else assign(key, value)
+
+
+def _one_by_one(argument: str) -> list[str]:
+    """`cam=[cam,grad_cam]` as Hydra composes it: one choice of the group, and further ones each under its name."""
+    key, _, value = argument.partition("=")
+    if key not in SEVERAL or not (value.startswith("[") and value.endswith("]")):
+        return [argument]
+    first, *others = (name.strip() for name in value[1:-1].split(","))
+    return [f"{key}={first}", *(f"+{key}@further.{key}.{name}={name}" for name in others)]
+
+
+def suggestion(name: str, arguments: list[str]) -> str:
+    """After options that fit nowhere: the choices there, and the nearest of them."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    groups = {str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()}
+    chosen = [override for override in overrides if override.partition("=")[0] in groups]
+    lines = []
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            # Of a sweep's choices, the first.
+            config = hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
+    except HydraException:
+        # A choice that does not exist: Hydra has listed the others.
+        return ""
+    for key in (key_of(override) for override in overrides if override not in chosen):
+        parent, _, leaf = key.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, DictConfig) and leaf not in node:
+            choices = sorted(str(choice) for choice in node if not str(choice).startswith("_"))
+            near = difflib.get_close_matches(leaf, choices, n=1)
+            hint = f" Did you mean {'.'.join(filter(None, (parent, near[0])))}?" if near else ""
+            lines.append(f"There is no {key}; {parent or name} has: {', '.join(choices)}.{hint}")
+            if any(override.startswith("checkpoint=") for override in overrides):
+                lines.append(f"If it is an option of the checkpoint's own {key.partition('.')[0]}: +{key}=…")
+    return "\n".join(lines)
+
+
+def config_folders(arguments: list[str]) -> list[Path]:
+    """The folders of configuration that a command line brings along."""
+    folders = []
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config-dir", "-cd", "--config-path", "-cp"):
+            value = value if equals else next(iter(arguments[position + 1 :]), "")
+            folders.append(Path(value).expanduser())
+    return folders

@@ -1,0 +1,127 @@
+"""From an output or from pixels to a Localization: the one place where images are localized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cam_lightning.contracts import (
+    ActivationMap,
+    BoxGenerator,
+    ClassifierOutput,
+    LabelBox,
+    Localization,
+    Network,
+)
+from cam_lightning.functional.network_input import full_float32, normalised
+from cam_lightning.functional.ranking import rank_of_label, ranked_classes
+
+
+class Maps(NamedTuple):
+    """What there is of one batch before anything is boxed, all on the CPU."""
+
+    index_B: Tensor
+    classes_BT: Tensor
+    probability_BT: Tensor
+    map_BThw: dict[str, Tensor]
+    """Raw maps of `classes_BT` by the cam's name; sizes differ."""
+    label_map_Bhw: dict[str, Tensor]
+    """Those of the labels; empty where no label is known."""
+
+
+class Localizer:
+    """Localizes with one network, by every one of some maps and box generators at once, on one forward.
+
+    The first map and the first box generator are the run's own, whose arm has no name; the others' arms are called
+    after what is not the first: `grad_cam`, `distance_transform`, `grad_cam/distance_transform`.
+    """
+
+    def __init__(self, network: Network, cams: Mapping[str, ActivationMap], boxes: Mapping[str, BoxGenerator]) -> None:
+        self.network = network
+        self.cams = dict(cams)
+        self.boxes = dict(boxes)
+        first_cam, first_box = next(iter(self.cams)), next(iter(self.boxes))
+        self.arms = {
+            "/".join(name for name, first in ((cam, first_cam), (box, first_box)) if name != first): (cam, box)
+            for cam in self.cams
+            for box in self.boxes
+        }
+        """(cam, box) by the arm's name."""
+
+    @property
+    def cam(self) -> ActivationMap:
+        """The run's own map."""
+        return self.cams[self.arms[""][0]]
+
+    @property
+    def box(self) -> BoxGenerator:
+        """The run's own box generator."""
+        return self.boxes[self.arms[""][1]]
+
+    def check(self, input_size: tuple[int, int]) -> None:
+        """Raises, before any image is read, what a map says that cannot be made of inputs of this height and width."""
+        for cam in self.cams.values():
+            check = getattr(cam, "check", None)
+            if check is not None:
+                check(self.network, input_size)
+
+    def maps(
+        self, image_B3HW: Tensor, output: ClassifierOutput, index_B: Tensor, label_B: Tensor | None = None
+    ) -> Maps:
+        """The ranked classes of an output, their probabilities and their maps, and the labels' where there are any.
+
+        `image_B3HW` are the normalised images that the output is of; `index_B` their positions in the split.
+        """
+        classes_BT = ranked_classes(output.logits_BC)
+        probability_BT = output.logits_BC.float().softmax(1).gather(1, classes_BT)
+        wanted = classes_BT if label_B is None else torch.cat([classes_BT, label_B[:, None]], dim=1)
+        T = classes_BT.shape[1]
+        maps: dict[str, Tensor] = {}
+        label_maps: dict[str, Tensor] = {}
+        for name, cam in self.cams.items():
+            map_BThw = cam(self.network, image_B3HW, output, wanted).float()
+            maps[name] = map_BThw[:, :T].cpu()
+            if label_B is not None:
+                # A label that was predicted has one map, not two that could differ in the last bit.
+                rank_B = rank_of_label(classes_BT, label_B)
+                label_maps[name] = map_BThw[torch.arange(len(rank_B), device=rank_B.device), rank_B].cpu()
+        return Maps(index_B.cpu(), classes_BT.cpu(), probability_BT.cpu(), maps, label_maps)
+
+    def boxed(self, maps: Maps, size_B2: Tensor, input_size: tuple[int, int]) -> dict[str, Localization]:
+        """Boxes of maps, by arm; `size_B2` are the originals' heights and widths."""
+        localizations = {}
+        for arm, (cam, box) in self.arms.items():
+            generate = self.boxes[box]
+            label = None
+            if cam in maps.label_map_Bhw:
+                label_map_Bhw = maps.label_map_Bhw[cam]
+                proposals = generate(label_map_Bhw[:, None], size_B2, input_size)
+                label = LabelBox(label_map_Bhw, proposals.boxes_BP4[:, 0], proposals.degenerate_BP[:, 0])
+            localizations[arm] = Localization(
+                index_B=maps.index_B,
+                classes_BT=maps.classes_BT,
+                probability_BT=maps.probability_BT,
+                map_BThw=maps.map_BThw[cam],
+                proposals=generate(maps.map_BThw[cam], size_B2, input_size),
+                label=label,
+            )
+        return localizations
+
+    @torch.no_grad()
+    def pixels(self, pixels_B3HW: Tensor, index_B: Tensor, size_B2: Tensor) -> dict[str, Localization]:
+        """Localizes uint8 RGB images at the input size, in float32, as evaluation does down to the last bits."""
+        network: Any = self.network
+        device = next(network.parameters()).device
+        with full_float32(device.type):
+            image_B3HW = normalised(pixels_B3HW.to(device), *self.network.normalization)
+            image_B3HW = image_B3HW.contiguous(memory_format=torch.channels_last)
+            maps = self.maps(image_B3HW, self.network(image_B3HW), index_B)
+        return self.boxed(maps, size_B2, (pixels_B3HW.shape[2], pixels_B3HW.shape[3]))
+
+
+def protocol(part: ActivationMap | BoxGenerator) -> dict[str, Any]:
+    """The options of a part as a results file holds them; of one that does not tell, none."""
+    return getattr(part, "protocol", dict)()

@@ -1,0 +1,98 @@
+"""One's own photos, of any sizes and without labels: localized in batches, one by one in their order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cam_lightning.contracts import Network, Recipe
+from cam_lightning.dataset.pipeline.image_file import read_photo
+from cam_lightning.dataset.pipeline.transform import resized_view
+from cam_lightning.localization.localizer import Localizer
+
+Image = str | os.PathLike[str] | np.ndarray
+"""A file, or its pixels: uint8 RGB (H, W, 3)."""
+
+
+class LocalizedImage(NamedTuple):
+    """What a network says of one image; tensors on the CPU, boxes in frame `original`."""
+
+    image: int
+    """The image's position among those that were given."""
+    size: tuple[int, int]
+    """Height and width of the image."""
+    classes_T: Tensor
+    """int64: predicted classes, best first; T is the smaller of 5 and the number of classes."""
+    names: list[str]
+    """The names of `classes_T`."""
+    probability_T: Tensor
+    """float32: softmax over all classes, at `classes_T`."""
+    map_Thw: Tensor
+    """float32: raw maps of `classes_T`, never normalised."""
+    boxes_P4: Tensor
+    """float32 xyxy, half-open: one box per class, or what another box generator proposes, best first."""
+    rank_P: tuple[int, ...]
+    """Which of the T classes each box is of."""
+    degenerate_P: Tensor
+    """bool: the map named no region, so the box is the whole image."""
+
+
+def localized(network: Network, images: Iterable[Image], recipe: Recipe, batch_size: int) -> Iterator[LocalizedImage]:
+    """Localizes images as they come.
+
+    Raises ValueError, at once, for a network that has no such map or is in training mode; OSError or ValueError for
+    what is no image, when it is its turn.
+    """
+    if getattr(network, "training", False):
+        raise ValueError("the network is in training mode, where dropout and batch statistics blur it: network.eval()")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is at least 1; got {batch_size}")
+    localizer = Localizer(network, {"": recipe.cam}, {"": recipe.box})
+    localizer.check(recipe.input_size)
+    return _one_by_one(localizer, iter(images), recipe, batch_size)
+
+
+def _one_by_one(
+    localizer: Localizer, images: Iterator[Image], recipe: Recipe, batch_size: int
+) -> Iterator[LocalizedImage]:
+    def seen(image: Image) -> tuple[Tensor, tuple[int, int]]:
+        """At the input size: of a whole batch, the originals would be too many to hold."""
+        pixels_HW3 = _pixels(image)
+        return resized_view(pixels_HW3, None, recipe.input_size), (pixels_HW3.shape[0], pixels_HW3.shape[1])
+
+    first = 0
+    while batch := list(map(seen, islice(images, batch_size))):
+        shown, sizes = zip(*batch, strict=True)
+        index_B = torch.arange(first, first + len(batch))
+        found = localizer.pixels(torch.stack(shown), index_B, torch.tensor(sizes))[""]
+        for row, size in enumerate(sizes):
+            classes_T = found.classes_BT[row]
+            yield LocalizedImage(
+                int(found.index_B[row]),
+                size,
+                classes_T,
+                [recipe.class_names[index] if recipe.class_names else str(index) for index in classes_T.tolist()],
+                found.probability_BT[row],
+                found.map_BThw[row],
+                found.proposals.boxes_BP4[row],
+                found.proposals.rank_P,
+                found.proposals.degenerate_BP[row],
+            )
+        first += len(batch)
+
+
+def _pixels(image: Image) -> np.ndarray:
+    if isinstance(image, str | os.PathLike):
+        return read_photo(Path(image).expanduser())
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"an image is a path or a uint8 RGB array (H, W, 3); got {given}")
+    # torch takes neither mirrored arrays nor, without a warning, those that may not be written.
+    return np.require(image, requirements=["C", "W"])

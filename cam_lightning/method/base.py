@@ -1,0 +1,295 @@
+"""What every method shares: optimization, evaluation, seeds, logging and checkpoints; a method adds view and loss."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from cam_lightning.contracts import Batch, ClassifierOutput, Loss, Spec
+from cam_lightning.functional.network_input import full_float32, normalised
+from cam_lightning.metric.classification_error import ClassificationError
+from cam_lightning.run.earlier import upgraded_state
+
+log = logging.getLogger(__name__)
+
+LOSS = Spec("loss", "number", family="loss")
+
+
+def log_exactly(module: Method, split: str, values: dict[str, float], specs: dict[str, Spec]) -> None:
+    """Logs `<split>/<key>` at the end of an epoch, in float64 (Lightning would round numbers to float32).
+
+    For values computed from synced counters, equal on every rank; `specs` say what each of them is.
+    """
+    module.specs |= {f"{split}/{key}": _of_split(specs[key], split) for key in values}
+    module.log_dict({f"{split}/{key}": torch.tensor(value, dtype=torch.float64) for key, value in values.items()})
+
+
+def _of_split(spec: Spec, split: str) -> Spec:
+    return spec._replace(of=f"{split}/{spec.of}") if spec.of else spec
+
+
+class Method(LightningModule):
+    """Trains a network by one loss on one view of each batch, and evaluates it by its errors.
+
+    A method is a subclass with its own `loss`, and a `view` where it changes what the network sees in training. Its
+    network change, if it has one, is a function from network to network, which its yaml names as `network_part`.
+
+    Biases learn at `bias_rate_factor` times the rate, without weight decay, as in the released training
+    files; layers that no weights were found for learn at `new_layer_rate_factor` times the rate. `optimizer`
+    is called with parameter groups, `schedule` with the optimizer and the number of steps. Evaluation runs
+    in float32 whatever `trainer.precision` is, unless `evaluation_precision="trainer"`.
+
+    `scale_learning_rate` is the batch size that `learning_rate` is meant for: the rate is then multiplied by
+    the images per step, over all processes and accumulated batches, over that (Goyal et al. 2017, section 2.1).
+    `compile` has torch.compile make the network's kernels; checkpoints stay the same.
+
+    Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`; of a
+    loss of several terms also `train/loss/<term>`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[[Optimizer, int], LRScheduler] | None,
+        learning_rate: float,
+        weight_decay: float = 5e-4,
+        bias_rate_factor: float = 2.0,
+        new_layer_rate_factor: float = 1.0,
+        channels_last: bool = True,
+        evaluation_precision: str = "float32",
+        seed: int = 0,
+        scale_learning_rate: int | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if evaluation_precision not in ("float32", "trainer"):
+            raise ValueError(f"method.evaluation_precision is float32 or trainer; got {evaluation_precision!r}")
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.memory_format)
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.bias_rate_factor = bias_rate_factor
+        self.new_layer_rate_factor = new_layer_rate_factor
+        self.evaluation_precision = evaluation_precision
+        self.seed = seed
+        self.scale_learning_rate = scale_learning_rate
+        if compile:
+            # In place: `torch.compile(network)` would rename every parameter in the checkpoints.
+            self.network.compile()
+        self.description: dict[str, Any] = {}
+        """Plain containers that every checkpoint carries: how to build this network again."""
+        self.specs: dict[str, Spec] = {}
+        """What each number is that was logged so far."""
+        self.train_error, self.val_error, self.test_error = (ClassificationError() for _ in range(3))
+        # A loss that is not a number must show in the mean: by default it would be left out.
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self._unchecked: tuple[Tensor, int, Tensor] | None = None
+
+    # --- what a method says
+
+    def view(self, batch: Batch) -> Batch:
+        """What the network sees of a training batch: pixels changed (normalised, on the device), targets mixed."""
+        return batch
+
+    def loss(self, output: ClassifierOutput, batch: Batch) -> Loss:
+        """What is minimised, of the network's output for `view(batch)`."""
+        raise NotImplementedError
+
+    # --- input
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Normalises uint8 pixels on the device, with the network's own mean and standard deviation."""
+        image_B3HW = normalised(batch.image_B3HW, *self.network.normalization)  # type: ignore[misc]
+        return batch._replace(image_B3HW=image_B3HW.contiguous(memory_format=self.memory_format))
+
+    # --- training
+
+    def on_train_epoch_start(self) -> None:
+        self.train_error.reset()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # A batch's own randomness (dropout) follows from seed, batch and rank, so resuming is an offset.
+        # Batches are counted, not steps: those that share one step must not share their dropout.
+        batch_number = self.trainer.fit_loop.total_batch_idx
+        torch.manual_seed((self.seed * 1_000_003 + batch_number) * 4_096 + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        batch = self.view(batch)
+        output = self.network(batch.image_B3HW)
+        loss, parts = self.loss(output, batch)
+        self._require_finite_loss()
+        self._unchecked = (loss.detach(), self.global_step, batch.index_B)
+        self.specs["train/loss"] = LOSS
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        for name, part in parts.items():
+            self.specs[f"train/loss/{name}"] = LOSS._replace(title=f"loss, {name.replace('_', ' ')}")
+            self.log(f"train/loss/{name}", part.detach(), on_step=True, on_epoch=False)
+        self.train_error.update(output.logits_BC, batch.truth.label_B)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self._require_finite_loss()
+        self._log("train", self.train_error)
+
+    def _require_finite_loss(self) -> None:
+        """Looks at the loss of the step before: by now it is computed, so reading it stalls no device."""
+        if self._unchecked is None:
+            return
+        (loss, step, index_B), self._unchecked = self._unchecked, None
+        if torch.isfinite(loss):
+            return
+        examples = getattr(getattr(self.trainer, "datamodule", None), "examples", {})
+        ids = [examples["train"].ids[i] if "train" in examples else str(i) for i in index_B.tolist()]
+        raise FloatingPointError(
+            f"the loss is {loss.item()} at step {step}, for the images {', '.join(ids)}. "
+            f"Lower method.learning_rate (now {self.learning_rate:g}), or clip with "
+            "trainer.gradient_clip_val=1; checkpoints written so far are kept."
+        )
+
+    # --- evaluation
+
+    def on_validation_start(self) -> None:
+        self._start_evaluation(self.val_error, self.val_loss)
+
+    def on_test_start(self) -> None:
+        self._start_evaluation(self.test_error, self.test_loss)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput | None:  # type: ignore[override]
+        return self._evaluate(batch, self.val_error, self.val_loss)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput | None:  # type: ignore[override]
+        return self._evaluate(batch, self.test_error, self.test_loss)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val", self.val_error, self.val_loss)
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test", self.test_error, self.test_loss)
+
+    def _start_evaluation(self, error: ClassificationError, loss: MeanMetric) -> None:
+        # Not after the one before, which an error or its user may have cut short.
+        error.reset()
+        loss.reset()
+        self._share_buffers()
+
+    def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput | None:
+        if len(batch.index_B) == 0:
+            # None of the batch's images could be read, and layers need not know what to do with nothing.
+            return None
+        with self.evaluating():
+            output = self.network(batch.image_B3HW)
+        error.update(output.logits_BC, batch.truth.label_B)
+        loss.update(F.cross_entropy(output.logits_BC, batch.truth.label_B, reduction="none"))
+        return output
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The precision in which evaluation computes."""
+        if self.evaluation_precision == "trainer":
+            yield
+            return
+        with full_float32(self.device.type):
+            yield
+
+    def _share_buffers(self) -> None:
+        """Every rank evaluates with rank zero's running statistics: those that the checkpoint holds.
+
+        DistributedDataParallel would copy them at every forward, which hangs where ranks have different
+        numbers of batches; so that is switched off (`trainer` configs) and done here, once.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def _log(self, split: str, error: ClassificationError, loss: MeanMetric | None = None) -> None:
+        if self.trainer.sanity_checking:
+            return
+        values, specs = error.compute(), error.specs()
+        if loss is not None:
+            values["loss"], specs["loss"] = float(loss.compute()), LOSS
+        log_exactly(self, split, values, specs)
+
+    # --- optimization
+
+    def configure_optimizers(self) -> Any:
+        groups = self.parameter_groups()
+        factor = self._rate_factor()
+        for group in groups:
+            group["lr"] *= factor
+        optimizer = self.optimizer(groups)
+        if self.schedule is None:
+            return {"optimizer": optimizer}
+        schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weights and biases, each of kept and of new layers: four groups, empty ones left out."""
+        new_layers = tuple(getattr(self.network, "new_layers", ()))
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                is_new = any(name == layer or name.startswith(f"{layer}.") for layer in new_layers)
+                groups.setdefault((is_new, name.endswith("bias")), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": self.learning_rate
+                * (self.new_layer_rate_factor if is_new else 1.0)
+                * (self.bias_rate_factor if is_bias else 1.0),
+                "weight_decay": 0.0 if is_bias else self.weight_decay,
+            }
+            for (is_new, is_bias), parameters in groups.items()
+        ]
+
+    def _rate_factor(self) -> float:
+        """How the linear scaling rule changes the rate; says what a step is made of."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return 1.0
+        per_process = data.train_dataloader().batch_sampler.batch_size
+        processes, accumulated = self.trainer.world_size, self.trainer.accumulate_grad_batches
+        per_step = per_process * processes * accumulated
+        factor = 1.0 if self.scale_learning_rate is None else per_step / self.scale_learning_rate
+        log.info(
+            "a step sees %d images: %d at once, %d process(es), %d batch(es) accumulated; learning rate %g%s",
+            per_step,
+            per_process,
+            processes,
+            accumulated,
+            self.learning_rate * factor,
+            "" if factor == 1 else f", {self.learning_rate:g} for {self.scale_learning_rate} images",
+        )
+        return factor
+
+    # --- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._require_finite_loss()
+        checkpoint["cam_lightning"] = self.description
+        # Inside an epoch: counts so far, of all ranks together.
+        checkpoint["train_error"] = {
+            name: int(self.trainer.strategy.reduce(count.clone(), reduce_op="sum"))
+            for name, count in self.train_error.counters().items()
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = upgraded_state(checkpoint["state_dict"])
+        if self.trainer.is_global_zero:
+            self.train_error.reset()
+            for name, count in checkpoint.get("train_error", {}).items():
+                self.train_error.add(name, count)
+            # Without an update, torchmetrics would warn that nothing was counted.
+            self.train_error._update_count = 1

@@ -1,0 +1,64 @@
+"""The results of a run: what its last evaluation logged, as plain numbers, and how they were made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from cam_lightning.contracts import Results
+
+log = logging.getLogger(__name__)
+
+
+def collect_results(trainer: Any, method: Any, config: Mapping[str, Any], **further: Any) -> Results:
+    """Everything logged by the last evaluation, with its `specs`, and how it was made, with `further`, in `protocol/`.
+
+    `config` is the run's configuration, plain. To be called on every rank, since skipped images are gathered from all
+    of them.
+    """
+    results: Results = {}
+    for key, value in sorted(trainer.callback_metrics.items()):
+        is_count = key in method.specs and method.specs[key].kind == "count"
+        results[key] = round(value.item()) if is_count else value.item()
+    described = [callback for callback in trainer.callbacks if hasattr(callback, "protocol")]
+    for callback in described:
+        results |= {f"protocol/{key}": value for key, value in callback.protocol().items()}
+    if described:
+        results |= _metric_protocol(config.get("metric") or {})
+    for split, ids in trainer.datamodule.skipped.ids().items():
+        if ids:
+            log.warning("%d images of the %s split could not be read: %s", len(ids), split, ", ".join(ids))
+        results |= {f"{split}/num_skipped_images": len(ids), f"protocol/skipped_images/{split}": ids}
+    precision = "float32" if method.evaluation_precision == "float32" else str(config["trainer"]["precision"])
+    results |= {
+        "protocol/evaluation_precision": precision,
+        "protocol/input_size": list(trainer.datamodule.input_size),
+        "protocol/seed": config["seed"],
+    }
+    results |= {f"protocol/{key}": value for key, value in further.items()}
+    return results | {"specs": {key: method.specs[key]._asdict() for key in results if key in method.specs}}
+
+
+def require_every_image(results: Results, split: str, data: Any, config: Mapping[str, Any]) -> None:
+    """Raises RuntimeError where not every image of a split was counted exactly once, or skipped as unreadable."""
+    trainer = config["trainer"]
+    if trainer["fast_dev_run"] or trainer[f"limit_{split}_batches"] is not None:
+        return
+    counted, expected = results[f"{split}/num_images"], len(data.examples[split])
+    skipped = results.get(f"{split}/num_skipped_images", 0)
+    if counted + skipped != expected:
+        raise RuntimeError(f"{counted} images were counted and {skipped} skipped, but the {split} split has {expected}")
+
+
+def _metric_protocol(metrics: Mapping[str, Any]) -> Results:
+    """Every option of a metric that a number depends on; a part within it is described elsewhere."""
+    results: Results = {}
+    for name, options in metrics.items():
+        results[f"metric/{name}"] = options["_target_"]
+        results |= {
+            f"metric/{name}/{key}": value
+            for key, value in options.items()
+            if not key.startswith("_") and not isinstance(value, dict)
+        }
+    return {f"protocol/{key}": value for key, value in results.items()}
