@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from cam_lightning import check_data, evaluate, resize_data, train
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF
 
 VOC = (
     "<annotation><size><width>60</width><height>40</height></size><object><name>{name}</name>"

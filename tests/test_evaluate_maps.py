@@ -12,14 +12,16 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from toy_localization import localization_of
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth
 from cam_lightning.evaluate_maps import run
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.localization import map_scorer
 from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF
 
 SIZE = (14, 18)
 NAMES = ["a/good 1.jpg", "a/good, 2.jpg", "b/c/small.jpg", "b/range.jpg", "nan.jpg", "flat.jpg", "gone.jpg", "cut.jpg"]
@@ -98,7 +100,7 @@ def test_every_image_counts_and_every_problem_has_a_name(folders: dict[str, Path
                 continue  # the benchmark takes 0.5 everywhere as everywhere above; see the next test
             first, end = scorer.truth.first_row_N1[image : image + 2]
             boxes = torch.from_numpy(scorer.truth.corners_M4[first:end] + np.array([0, 0, 1, 1])).float()
-            localization = Localization(blank, blank, blank, blank, map_hw[None], blank, blank)
+            localization = localization_of(blank, blank, blank, blank, map_hw[None], blank, blank)
             truth = GroundTruth(blank, boxes[None], torch.tensor([len(boxes)]), torch.tensor([[20, 30]]))
             largest.update(localization, truth)
             multi.update(localization, truth)

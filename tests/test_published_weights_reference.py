@@ -20,8 +20,9 @@ from torchvision.transforms.v2 import functional as vision
 from cam_lightning import evaluate
 from cam_lightning.dataset.imagenet import imagenet_classes
 from cam_lightning.dataset.pipeline.storage import Storage
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF
 
 BATCHES, BATCH_SIZE = 3, 20
 

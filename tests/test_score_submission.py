@@ -10,8 +10,9 @@ from pathlib import Path
 import hydra
 import pytest
 
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF
 from cam_lightning.score_submission import run, score
 
 

@@ -13,7 +13,8 @@ import hydra
 import pytest
 from commands import run
 
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.run.place import CONF
 from cam_lightning.train import _warn
 
 TINY = [

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from cam_lightning.launch.override import assign, key_of
+from cam_lightning.run.override import assign, key_of
 from cam_lightning.run.place import CONF
 
 SEVERAL = ("cam", "box")

@@ -22,13 +22,13 @@ from cam_lightning.launch.argument import SEVERAL, readable, suggestion
 from cam_lightning.launch.error import USER_ERRORS, message, root_cause
 from cam_lightning.launch.guard import require_trusted_hydra
 from cam_lightning.launch.option import keep_paths
-from cam_lightning.launch.override import key_of
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import command_line, resumed_config
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.environment import record_environment
 from cam_lightning.run.interruption import Interrupted, interruption
 from cam_lightning.run.log import start_logging
+from cam_lightning.run.override import key_of
 from cam_lightning.run.place import CONF
 from cam_lightning.run.printing import outlive_reader
 from cam_lightning.sweep.job import run_apart

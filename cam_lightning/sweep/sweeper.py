@@ -22,8 +22,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from cam_lightning.launch.override import assign, key_of
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.override import assign, key_of
 from cam_lightning.sweep.job import STOPPED, is_running, record_end, state_of
 
 _OF_THE_SWEEP = ("sweep", "on_error")

@@ -19,21 +19,15 @@ import hydra
 import pytest
 import yaml
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from cam_lightning.launch.entry_point import (
-    CONF,
-    USER_ERRORS,
-    _keep_paths,
-    readable,
-    register_resolvers,
-    root_cause,
-    run_job,
-    suggestion,
-)
+from cam_lightning.launch.argument import readable, suggestion
+from cam_lightning.launch.entry_point import run_job
+from cam_lightning.launch.error import USER_ERRORS, root_cause
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.logger import wandb_run
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF
 
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numba", "cv2", "numpy"}
 
@@ -128,7 +122,7 @@ def test_a_wrong_word_gets_the_choices(name: str, argument: str, expected: list[
 def test_choices_are_those_of_the_part_that_was_chosen() -> None:
     """`root` is no option of the default dataset, but of this one."""
     assert suggestion("train", ["dataset=tiny_imagenet", "dataset.root=/x"]) == ""
-    assert "There is no dataset.root; dataset has: _target_, " in suggestion("train", ["dataset.root=/x"])
+    assert "There is no dataset.root; dataset has: augmentation, " in suggestion("train", ["dataset.root=/x"])
     nearest = suggestion("train", ["dataset=tiny_imagenet", "dataset.rot=/x", "method.schedule.warmup=1"])
     assert "Did you mean dataset.root?" in nearest
     assert "Did you mean method.schedule.warm_up?" in nearest
@@ -399,17 +393,6 @@ def test_a_full_disk_is_said_where_the_library_that_wrote_names_no_file(
     assert "error: a file could not be written (No space left on device). Make room;" in capsys.readouterr().err
 
 
-def test_an_option_of_the_choice_before_is_named() -> None:
-    """As where an experiment sets options of one augmentation, and the command line chooses another."""
-    node = OmegaConf.create({"part": {"_target_": "pathlib.PurePath.with_name", "resize": 128}})
-    with pytest.raises(InstantiationException) as caught:
-        instantiate(node.part)
-    error = root_cause(caught.value)
-    assert isinstance(error, USER_ERRORS)
-    assert "part has no option 'resize'" in str(error)
-    assert "'~part.resize'" in str(error)
-
-
 @pytest.mark.parametrize("name", ["check_data", "resize_data"])
 def test_what_needs_no_network_runs_as_a_command(name: str, tmp_path: Path) -> None:
     few = (
@@ -431,21 +414,6 @@ def test_what_a_resumed_run_may_change_need_not_be_in_the_defaults() -> None:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         assert hydra.compose("train", overrides=changed).dataset.root == "/new place"
     assert readable(["dataset.root=/x"]) == ["dataset.root=/x"]
-
-
-def test_inputs_are_kept_as_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the run goes on, and its checkpoint is evaluated, in any working directory."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("data.zip", "imagenet"):
-        Path(name).touch()
-    config = OmegaConf.create(
-        {"dataset": {"root": "data.zip", "metadata": "nowhere"}, "backbone": {"weights": "imagenet"}}
-    )
-    _keep_paths(config)
-    assert config == {
-        "dataset": {"root": f"{tmp_path}/data.zip", "metadata": "nowhere"},
-        "backbone": {"weights": "imagenet"},
-    }
 
 
 def test_a_value_may_be_longer_than_any_path() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from toy_localization import localization_of, with_label_map
 
 from cam_lightning.contracts import GroundTruth, Localization
 from cam_lightning.functional.score_map import score_map
@@ -23,7 +24,7 @@ def mapped(evaluation: Any) -> Any:
     map_Bhw = torch.randn(120, 5, 6, generator=torch.Generator().manual_seed(0))
     map_Bhw[3] = 0.1
     map_Bhw[5, 0, 0] = torch.nan
-    return evaluation._replace(localization=evaluation.localization._replace(label_map_Bhw=map_Bhw))
+    return evaluation._replace(localization=with_label_map(evaluation.localization, map_Bhw))
 
 
 def slow_accuracies(
@@ -98,7 +99,7 @@ def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_ev
 
 def one_image(map_hw: object, size: tuple[int, int], box: list[int]) -> tuple[Localization, GroundTruth]:
     blank: Any = None
-    localization = Localization(blank, blank, blank, blank, torch.as_tensor(map_hw)[None], blank, blank)
+    localization = localization_of(blank, blank, blank, blank, torch.as_tensor(map_hw)[None], blank, blank)
     return localization, GroundTruth(
         torch.tensor([0]), torch.tensor([[box]]).float(), torch.tensor([1]), torch.tensor([size])
     )
