@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cam_lightning.contracts import Proposals
 from cam_lightning.functional.box import rescale
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
 from cam_lightning.functional.kernel.threshold_levels import threshold_levels
 from cam_lightning.functional.largest_component import NORMALISATIONS, UPSAMPLINGS, largest_component_boxes
+from cam_lightning.functional.max_box_accuracy import largest_boxes
 
 FRAMES = ("original", "input")
 

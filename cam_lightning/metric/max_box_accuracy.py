@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.kernel.level_overlap import best_overlaps
-from cam_lightning.functional.kernel.level_sweep import MODES, largest_boxes, levels_of, overlaps, quantise, wsol_truth
+from cam_lightning.functional.max_box_accuracy import (
+    MODES,
+    best_overlaps,
+    largest_boxes,
+    levels_of,
+    overlaps,
+    quantise,
+    wsol_truth,
+)
 from cam_lightning.functional.score_map import score_map
 from cam_lightning.metric.counter import CounterMetric
 
@@ -21,7 +28,7 @@ CORNERS = ("inclusive", "half_open")
 class _LevelSweep(CounterMetric):
     """Counts, for every threshold on the map of the true class, the images whose box overlaps a true one enough.
 
-    `interval` lies between thresholds. `mode` is `components` or `wsol`, see `functional/kernel/level_sweep.py`.
+    `interval` lies between thresholds. `mode` is `components` or `wsol`, see `functional/max_box_accuracy.py`.
     `map_size` is the height and width that maps are upsampled to, by default each image's own; the other options of
     maps are those of `score_map`. Maps that name no region count as `mode` says of levels with nothing above.
     `corners` says, for `wsol` alone, which corners the benchmark's metadata have for the dataset: `inclusive`

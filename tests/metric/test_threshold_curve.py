@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
 from cam_lightning.functional.kernel.threshold_levels import threshold_levels
 from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.max_box_accuracy import largest_boxes
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
 from cam_lightning.metric.threshold_curve import KEYS, ThresholdCurve, chosen_thresholds

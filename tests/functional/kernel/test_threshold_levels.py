@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
 from cam_lightning.functional.kernel.threshold_levels import threshold_levels
 from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.max_box_accuracy import largest_boxes
 
 GRID = np.arange(100) / 100
 
