@@ -61,11 +61,12 @@ def best_overlap(x0: float, y0: float, x1: float, y1: float, truth_N4: np.ndarra
     A division in float64 is correctly rounded, so an IoU of exactly 0.5 is 0.5.
     """
     best = 0.0
-    for truth in truth_N4:
-        width, height = min(x1, truth[2]) - max(x0, truth[0]), min(y1, truth[3]) - max(y0, truth[1])
+    for n in range(len(truth_N4)):  # by index: a row as an array of its own would be counted by reference
+        left, top, right, bottom = truth_N4[n, X0], truth_N4[n, Y0], truth_N4[n, X1], truth_N4[n, Y1]
+        width, height = min(x1, right) - max(x0, left), min(y1, bottom) - max(y0, top)
         if width > 0 and height > 0:
             common = width * height
-            area = (x1 - x0) * (y1 - y0) + (truth[2] - truth[0]) * (truth[3] - truth[1])
+            area = (x1 - x0) * (y1 - y0) + (right - left) * (bottom - top)
             best = max(best, common / (area - common))
     return best
 
