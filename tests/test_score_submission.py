@@ -41,6 +41,8 @@ def test_the_errors_and_what_they_are_of(files: dict[str, Path]) -> None:
     assert results["num_blacklisted"] == 0
     assert results["protocol/blacklist"] == "none"
     assert results["protocol/predictions"] == str(files["predictions"])
+    assert results["protocol/rule"] == "ILSVRC CLS-LOC devkit, eval_clsloc"
+    assert "protocol/arithmetic" not in results
 
 
 def test_a_wrong_number_of_rows_and_missing_files(files: dict[str, Path]) -> None:
@@ -92,5 +94,5 @@ def test_an_unknown_option_gets_the_choices(tmp_path: Path) -> None:
         timeout=120,
     )
     assert answer.returncode != 0
-    assert "There is no prediction; score_submission has: arithmetic, blacklist, boxes, labels" in answer.stderr
+    assert "There is no prediction; score_submission has: blacklist, boxes, labels" in answer.stderr
     assert "Did you mean predictions?" in answer.stderr

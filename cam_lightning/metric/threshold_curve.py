@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Spec, ThresholdSweep
-from cam_lightning.functional.kernel.threshold_levels import check_thresholds
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.functional.ranking import rank_of_label
+from cam_lightning.functional.threshold_curve import check_thresholds
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
 KEYS = {

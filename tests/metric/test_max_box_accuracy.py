@@ -14,7 +14,7 @@ from scipy import ndimage
 from toy_localization import localization_of, with_label_map
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 
 
@@ -36,7 +36,8 @@ def slow_accuracies(
     for b, (height, width) in enumerate(truth.size_B2.tolist()):
         boxes = truth.boxes_BN4[b, : truth.num_boxes_B[b]].tolist()
         counted += bool(boxes)
-        level_HW = np.floor(score_map(localization.label_map_Bhw[b], (height, width)) * 255).astype(int)
+        score_HW = score_map(localization.label_map_Bhw[b], (height, width), PostProcessing(normalise="minmax"))
+        level_HW = np.floor(score_HW * 255).astype(int)
         for q, threshold in enumerate(thresholds):
             labels_HW, count = ndimage.label(level_HW > int(threshold * level_HW.max()), np.ones((3, 3)))
             if count == 0:
@@ -141,8 +142,8 @@ def test_without_any_known_box_there_is_nothing_to_report(mapped: Any) -> None:
         ({"mode": "contour"}, "components, wsol"),
         ({"corners": "exclusive"}, "inclusive, half_open"),
         ({"interval": 0.0}, "interval"),
-        ({"normalise": "none"}, "max or minmax"),
-        ({"upsample": "area"}, "bicubic"),
+        ({"normalise": "none"}, r"^MaxBoxAccuracy(V2)?: normalise is one of max, minmax; got 'none'"),
+        ({"upsample": "area"}, r"upsample is one of bilinear, nearest, bicubic; got 'area'"),
     ],
 )
 def test_bad_options_are_errors(options: dict[str, Any], message: str) -> None:

@@ -10,9 +10,9 @@ import torch
 from toy_localization import with_label_map
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
-from cam_lightning.functional.kernel.threshold_levels import threshold_levels
 from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.post_processing import PostProcessing
+from cam_lightning.functional.threshold_curve import boxes_at_thresholds
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
 from cam_lightning.metric.threshold_curve import KEYS, ThresholdCurve
@@ -25,8 +25,7 @@ class Box:
         raise AssertionError("a curve sweeps, and does not box at one threshold")
 
     def sweep(self, map_hw: torch.Tensor, size: tuple[int, int], input_size: Any, thresholds_Q: Any) -> torch.Tensor:
-        level_HW = threshold_levels(map_hw.numpy(), size, thresholds_Q)
-        return torch.from_numpy(largest_boxes(level_HW, "components")[: len(thresholds_Q)]).float()
+        return torch.from_numpy(boxes_at_thresholds(map_hw.numpy(), size, thresholds_Q, PostProcessing())).float()
 
 
 def at_threshold(evaluation: Any, threshold: float) -> tuple[Localization, GroundTruth]:
@@ -34,7 +33,8 @@ def at_threshold(evaluation: Any, threshold: float) -> tuple[Localization, Groun
     localization, truth = evaluation
 
     def boxes(map_Bhw: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(largest_component_boxes(map_Bhw.numpy(), truth.size_B2.numpy(), threshold)[0])
+        boxes_B4, _ = largest_component_boxes(map_Bhw.numpy(), truth.size_B2.numpy(), threshold, PostProcessing())
+        return torch.from_numpy(boxes_B4)
 
     ranked = torch.stack([boxes(localization.map_BThw[:, t]) for t in range(5)], dim=1)
     proposals = localization.proposals._replace(boxes_BP4=ranked)

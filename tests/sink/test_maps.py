@@ -12,7 +12,7 @@ from toy_localization import localization_of, plain_localizer, with_label_map
 
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.sink.maps import Maps
@@ -95,7 +95,7 @@ def test_at_the_benchmark_s_size_they_are_scores(tmp_path: Path) -> None:
     sink.merge()
     for row, name in enumerate(IDS):
         map_HW = np.load(tmp_path / "maps" / "test" / f"{name}.npy")
-        expected_HW = score_map(localization.label_map_Bhw[row], (8, 12), upsample="bicubic")
+        expected_HW = score_map(localization.label_map_Bhw[row], (8, 12), PostProcessing("bicubic", normalise="minmax"))
         np.testing.assert_array_equal(map_HW, expected_HW.astype(np.float16))
         assert (map_HW.min(), map_HW.max()) == ((0, 0) if row == 1 else (0, 1))
 
