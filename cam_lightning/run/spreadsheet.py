@@ -1,0 +1,21 @@
+"""Text from outside in a table that people open with a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""What a spreadsheet takes for a formula, after any number of the apostrophes that we put before one."""
+
+
+def safe_cell(text: str) -> str:
+    """The text with an apostrophe before it where a spreadsheet would compute it (OWASP, "CSV injection").
+
+    `original_text` takes it back, for every text. For names and ids; a negative number stays a number.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def original_text(cell: str) -> str:
+    """What `safe_cell` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
