@@ -38,7 +38,7 @@ class ClassificationError(CounterMetric):
             "num_images": Spec("images", "count", better=None),
             **{
                 f"classification_error/top{k}": Spec(
-                    f"classification error, top-{k}", family="classification_error", headline=place, label=f"top-{k}"
+                    f"classification error, top-{k}", family="classification error", headline=place, label=f"top-{k}"
                 )
                 for place, k in enumerate((1, 5), start=40)
             },
