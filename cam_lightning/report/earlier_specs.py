@@ -61,7 +61,7 @@ def _of_name(name: str) -> Spec | None:
     if name in _PLAIN:
         return _PLAIN[name]
     if name in _COUNTS:
-        return Spec(_COUNTS[name], "count", better=None)
+        return Spec(_COUNTS[name], "count", better=None, headline=0 if name == "num_images" else None)
     if name.endswith("/threshold"):
         return Spec("threshold", "number", better=None, of=name.removesuffix("/threshold"), role="threshold")
     if name.endswith("/num_images"):

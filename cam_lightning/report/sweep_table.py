@@ -223,7 +223,8 @@ def hyperparameters(record: RunRecord) -> dict[str, Any]:
 
 
 def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
+    if isinstance(node, dict):
+        # What holds nothing, such as no loggers at all, is as good as absent.
         for key, value in node.items():
             if key == "_target_" or not is_meta(key):
                 yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))

@@ -33,18 +33,17 @@ def results_table(results: Results, split: str = "test") -> Table:
 
 
 def further_tables(results: Results, split: str = "test") -> list[Table]:
-    """Every number that is no headline: a table for each family of several, and one for all that stand alone."""
+    """Every number that is no headline and has its like: a table for each family of several, or with other arms."""
     shown = _of_split(results, split)
-    families: dict[str, list[str]] = {}
-    for name in shown.names:
-        spec = shown.spec(name)
-        if spec.headline is None and spec.role == "":
-            families.setdefault(spec.family or name, []).append(name)
-    tables = [_family_table(shown, family, names, results) for family, names in families.items() if len(names) > 1]
-    alone = [name for names in families.values() if len(names) == 1 for name in names]
-    if alone:
-        tables.append(_table_of_the_rest(shown, alone))
-    return tables
+    return [
+        _family_table(shown, family, names, results) for family, names in _families(shown) if _is_table(shown, names)
+    ]
+
+
+def further_line(results: Results, split: str = "test") -> str:
+    """The numbers that are neither headlines nor in tables, such as the loss; empty where there are none."""
+    shown = _of_split(results, split)
+    return _listed(shown, [name for _, names in _families(shown) if not _is_table(shown, names) for name in names])
 
 
 def print_results(results: Results, split: str = "test") -> None:
@@ -57,10 +56,26 @@ def print_results(results: Results, split: str = "test") -> None:
     console.print(results_table(results, split))
     for table in further_tables(results, split):
         console.print(table)
+    if line := further_line(results, split):
+        console.print(line, highlight=False, markup=False)
 
 
 def _of_split(results: Results, split: str) -> SplitResults:
     return SplitResults(numbers_of(results), specs_of(results.get("specs") or {}), split)
+
+
+def _families(shown: SplitResults) -> list[tuple[str, list[str]]]:
+    """The names that are no headlines, by what shares one table."""
+    families: dict[str, list[str]] = {}
+    for name in shown.names:
+        spec = shown.spec(name)
+        if spec.headline is None and spec.role == "":
+            families.setdefault(spec.family or spec.title, []).append(name)
+    return list(families.items())
+
+
+def _is_table(shown: SplitResults, names: list[str]) -> bool:
+    return len(names) > 1 or _is_shared(shown, names[0])
 
 
 def _is_shared(shown: SplitResults, name: str) -> bool:
@@ -88,21 +103,6 @@ def _family_table(shown: SplitResults, family: str, names: list[str], results: R
         table.add_column((spec.label or spec.title) + below, justify="right")
     for cells, style in _rows(shown, names, _rule(results)):
         table.add_row(*cells, style=style)
-    return table
-
-
-def _table_of_the_rest(shown: SplitResults, names: list[str]) -> Table:
-    arms = [arm for arm in shown.arms if not arm or any(shown.entry(name, arm) for name in names)]
-    table = Table(title="Further numbers", title_justify="left", title_style="bold")
-    table.add_column("")
-    for arm in arms:
-        table.add_column(arm_in_words(arm) if arm else "this run", justify="right")
-    for name in names:
-        table.add_row(shown.spec(name).title, *(shown.cell(name, arm) for arm in arms))
-        for label in shown.variants([name]):
-            varied = [shown.variant(name, label, arm) for arm in arms]
-            cells = (shown.cell(each, arm) if each else "" for each, arm in zip(varied, arms, strict=True))
-            table.add_row(f"… {label}", *cells)
     return table
 
 

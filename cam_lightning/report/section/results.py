@@ -17,6 +17,8 @@ class ResultRow(NamedTuple):
     """One number as text: this run's value, then every other arm's; `best` are the columns of the best."""
 
     title: str
+    variant: str
+    """What sets it apart from the row that it is a variant of; empty where it stands for itself."""
     better: Literal["lower", "higher"] | None
     cells: list[str]
     best: set[int]
@@ -59,4 +61,10 @@ def _row(results: SplitResults, name: str) -> ResultRow:
     if len(known) > 1 and spec.better is not None:
         optimum = (min if spec.better == "lower" else max)(known.values())
         best = {i for i, value in known.items() if value == optimum}
-    return ResultRow(spec.title, spec.better, [results.cell(name, arm) for arm in results.arms], best)
+    return ResultRow(
+        spec.title,
+        spec.label if spec.role == "variant" else "",
+        spec.better,
+        [results.cell(name, arm) for arm in results.arms],
+        best,
+    )
