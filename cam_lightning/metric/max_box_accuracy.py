@@ -92,7 +92,7 @@ class _LevelSweep(CounterMetric):
     def _best_specs(self, key: str, title: str) -> dict[str, Spec]:
         """Of what `_best` gives."""
         return {
-            key: Spec(title, better="higher", family=title.partition(",")[0], label=title),
+            key: Spec(title, better="higher", family=title.partition(",")[0], label=title.partition(", ")[2] or title),
             f"{key}/threshold": Spec("best threshold", "number", better=None, of=key, role="threshold"),
         }
 

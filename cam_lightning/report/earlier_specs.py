@@ -81,5 +81,6 @@ def _of_name(name: str) -> Spec | None:
     if found := re.fullmatch(r"max_box_accuracy(_v2)?(?:/iou_(.+))?", name):
         family = "MaxBoxAcc" + ("V2" if found[1] else "")
         title = family + (f", IoU {found[2]}" if found[2] else "")
-        return Spec(title, better="higher", family=family, label=title)
+        label = f"IoU {found[2]}" if found[2] else "mean" if found[1] else title
+        return Spec(title, better="higher", family=family, label=label)
     return None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cam_lightning.contracts import Results
@@ -21,14 +22,14 @@ def results_table(results: Results, split: str = "test") -> Table:
     columns = [name for name in headlines if shown.spec(name).has_baseline or _is_shared(shown, name)]
     alone = _listed(shown, [name for name in headlines if name not in columns])
     title = f"{split}, {shown.counted()}" + (f": {alone}" if alone else "")
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("box")
     for name in columns:
-        table.add_column(shown.spec(name).title.replace(", ", "\n", 1), justify="right")
+        table.add_column(escape(shown.spec(name).title.replace(", ", "\n", 1)), justify="right")
     if not columns:
         table.add_row("localization: not available (no boxes are known, or the network has no map)")
-    for row in _rows(shown, columns, _rule(results)):
-        table.add_row(*row[0], style=row[1])
+    for cells, style in _rows(shown, columns, _rule(results)):
+        table.add_row(*map(escape, cells), style=style)
     return table
 
 
@@ -95,14 +96,14 @@ def _rows(shown: SplitResults, columns: Sequence[str], rule: str) -> Iterator[tu
 
 
 def _family_table(shown: SplitResults, family: str, names: list[str], results: Results) -> Table:
-    table = Table(title=in_words(family), title_justify="left", title_style="bold")
+    table = Table(title=escape(in_words(family)), title_justify="left", title_style="bold")
     table.add_column("box")
     for name in names:
         spec, num_images = shown.spec(name), shown.num_images(name)
         below = "" if num_images is None else f"\n{num_images:,.0f} images"
-        table.add_column((spec.label or spec.title) + below, justify="right")
+        table.add_column(escape(spec.label or spec.title) + below, justify="right")
     for cells, style in _rows(shown, names, _rule(results)):
-        table.add_row(*cells, style=style)
+        table.add_row(*map(escape, cells), style=style)
     return table
 
 

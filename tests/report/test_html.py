@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cam_lightning.contracts import GroundTruth, Localization, Proposals
+from cam_lightning.contracts import GroundTruth, LabelBox, Localization, Proposals
 from cam_lightning.report.html import write_report
-from cam_lightning.report.run_record import Prediction
+from cam_lightning.run.prediction_table import Prediction
 from cam_lightning.sink.overlays import Overlays
 from cam_lightning.sink.predictions import Predictions
 
@@ -158,16 +158,15 @@ def test_what_the_sinks_write_is_what_the_report_reads(tmp_path: Path) -> None:
         for index in range(3):
             box_114 = torch.tensor([[[0.0, 0, 20, 30]]])
             localization = Localization(
+                torch.tensor([index]),
                 torch.tensor([[index % 2, 1 - index % 2]]),
                 torch.tensor([[0.8, 0.2]]),
                 torch.ones(1, 2, 3, 4),
                 Proposals(box_114.expand(1, 2, 4), (0, 1), torch.zeros(1, 2, dtype=torch.bool)),
-                torch.ones(1, 3, 4),
-                box_114[:, 0],
-                torch.zeros(1, dtype=torch.bool),
+                LabelBox(torch.ones(1, 3, 4), box_114[:, 0], torch.zeros(1, dtype=torch.bool)),
             )
             truth = GroundTruth(torch.tensor([0]), box_114 * (index + 1), torch.tensor([1]), torch.tensor([[30, 40]]))
-            sink.add(localization, truth, torch.tensor([index]))
+            sink.add(localization, truth, {})
         sink.finish()
         sink.merge()
     page = _page(tmp_path)

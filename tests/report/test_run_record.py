@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cam_lightning.report.run_record import Point, Prediction, prediction_of, read_predictions, read_run
+from cam_lightning.report.run_record import Point, prediction_of, read_predictions, read_run
+from cam_lightning.run.prediction_table import Prediction
 
 
 def _rows(*ids: str) -> list[Prediction]:
@@ -15,7 +16,7 @@ def _rows(*ids: str) -> list[Prediction]:
 def test_an_empty_directory_is_a_run_without_anything(tmp_path: Path) -> None:
     record = read_run(tmp_path)
     assert (record.status, record.config, record.curves, record.results) == ({}, {}, {}, {})
-    assert record.iou_threshold == 0.5
+    assert (record.specs, record.damage, record.hit_iou) == ({}, {}, 0.5)
     assert read_predictions(tmp_path, "test") == []
 
 
