@@ -67,7 +67,7 @@ def table_file(run_dir: Path, split: str) -> Path:
 
 
 def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
-    """The table, whole or not at all. Texts that a spreadsheet would compute are made safe, and read back as they were."""
+    """The table, whole or not at all; texts that a spreadsheet would compute are made safe (`run/spreadsheet.py`)."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(COLUMNS)

@@ -6,14 +6,15 @@ import re
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """What a spreadsheet takes for a formula, after any number of the apostrophes that we put before one."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 
 def safe_cell(text: str) -> str:
     """The text with an apostrophe before it where a spreadsheet would compute it (OWASP, "CSV injection").
 
-    `original_text` takes it back, for every text. For names and ids; a negative number stays a number.
+    A number stays one, whatever its sign. `original_text` takes it back, for every text.
     """
-    return f"'{text}" if _FORMULA.match(text) else text
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def original_text(cell: str) -> str:

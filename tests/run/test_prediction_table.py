@@ -48,7 +48,8 @@ def test_the_columns_and_cells_are_those_that_every_version_had(tmp_path: Path) 
     write_predictions(tmp_path / "a.csv", [ROWS[1]._replace(label_name="cat", names=["cat"], gt_known_iou=None)])
     text = (tmp_path / "a.csv").read_bytes().decode()
     assert text.splitlines()[1] == (
-        """'plain',0,cat,1,1,[],[0],"[""cat""]","[""n0""]",[1.0],"[[0.0, 0.0, 1.0, 1.0]]",[0],[],"[0.0, 0.0, 0.0, 0.0]","""
+        """'plain',0,cat,1,1,[],[0],"[""cat""]","[""n0""]",[1.0],"[[0.0, 0.0, 1.0, 1.0]]","""
+        """[0],[],"[0.0, 0.0, 0.0, 0.0]","""
     )
     assert text.endswith("\r\n")
 
