@@ -17,14 +17,14 @@ _COUNTS = {
     "num_degenerate_maps": "maps that named no region",
     "num_skipped_images": "images skipped as unreadable",
 }
-_BOX = {"family": "localization error", "has_baseline": True}
-_CLASS = {"family": "classification error"}
+_BOX = Spec("", family="localization error", has_baseline=True)
+_CLASS = Spec("", family="classification error")
 _PLAIN = {
-    "localization_error/top1": Spec("localization error, top-1", headline=10, label="top-1", **_BOX),
-    "localization_error/top5": Spec("localization error, top-5", headline=11, label="top-5", **_BOX),
-    "gt_known_error": Spec("GT-known error", headline=20, label="GT-known", **_BOX),
-    "classification_error/top1": Spec("classification error, top-1", headline=40, label="top-1", **_CLASS),
-    "classification_error/top5": Spec("classification error, top-5", headline=41, label="top-5", **_CLASS),
+    "localization_error/top1": _BOX._replace(title="localization error, top-1", headline=10, label="top-1"),
+    "localization_error/top5": _BOX._replace(title="localization error, top-5", headline=11, label="top-5"),
+    "gt_known_error": _BOX._replace(title="GT-known error", headline=20, label="GT-known"),
+    "classification_error/top1": _CLASS._replace(title="classification error, top-1", headline=40, label="top-1"),
+    "classification_error/top5": _CLASS._replace(title="classification error, top-5", headline=41, label="top-5"),
     "loss": Spec("loss", "number", family="loss"),
     "pixel_average_precision": Spec(
         "pixel average precision (PxAP)", better="higher", family="pixel average precision", label="PxAP"

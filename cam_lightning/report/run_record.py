@@ -84,7 +84,7 @@ def read_run(run_dir: Path) -> RunRecord:
     status = _json(run_dir / "status.json", damage)
     said = _json(run_dir / "specs.json", damage)
     told = results.pop("specs", None)
-    specs = {}
+    specs: dict[str, Spec] = {}
     for file, content in (("specs.json", said), ("results.json", told or {})):
         try:
             specs |= specs_of(content)
