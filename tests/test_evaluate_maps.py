@@ -152,6 +152,7 @@ def test_the_job(
     monkeypatch.setenv("COLUMNS", "120")
     path = job({**folders, "map_size": [14, 18], "threads": 1}, tmp_path, monkeypatch)
     results = json.loads((path / "results.json").read_text())
+    specs = results.pop("specs")
     assert results == scored(**folders, map_size=SIZE).results(), "0.001, wsol, three IoU are what is not asked for"
     with (path / "problems.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
@@ -165,8 +166,10 @@ def test_the_job(
         ]
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if "MaxBoxAcc " in line)
-    assert f"{results['max_box_accuracy']:.2%} at {results['max_box_accuracy/threshold']:.3f}" in row
+    assert f"{results['max_box_accuracy']:.2%} at {results['max_box_accuracy/threshold']:g}" in row
     assert f"{results['components/max_box_accuracy']:.2%}" in row
+    assert specs.keys() == {key for key in results if not key.startswith("protocol/")}
+    assert specs["components/max_box_accuracy/threshold"]["of"] == "components/max_box_accuracy"
     assert "1 × missing (no file: a miss at every threshold, score 0 in every pixel): gone.jpg" in out
     for name in ("small.jpg", "range.jpg", "nan.jpg", "flat.jpg", "cut.jpg"):
         assert name in out

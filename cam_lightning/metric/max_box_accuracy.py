@@ -100,7 +100,7 @@ class _LevelSweep(CounterMetric):
     def _best_specs(self, key: str, title: str) -> dict[str, Spec]:
         """Of what `_best` gives."""
         return {
-            key: Spec(title, better="higher", family=key.partition("/")[0], label=title),
+            key: Spec(title, better="higher", family=title.partition(",")[0], label=title.partition(", ")[2] or title),
             f"{key}/threshold": Spec("best threshold", "number", better=None, of=key, role="threshold"),
         }
 
@@ -178,7 +178,7 @@ class MaxBoxAccuracyV2(_LevelSweep):
 
     def specs(self) -> dict[str, Spec]:
         family = "max_box_accuracy_v2"
-        specs = {family: Spec("MaxBoxAccV2", better="higher", family=family, label="MaxBoxAccV2")}
+        specs = {family: Spec("MaxBoxAccV2", better="higher", family="MaxBoxAccV2", label="mean")}
         for iou in self.iou_thresholds:
             specs |= self._best_specs(f"{family}/iou_{iou:g}", f"MaxBoxAccV2, IoU {iou:g}")
         return specs

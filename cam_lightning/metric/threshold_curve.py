@@ -128,7 +128,7 @@ class ThresholdCurve(CounterMetric):
         for of, title in KEYS.items():
             for rule, label in rules.items():
                 key = f"{of}@{rule}"
-                specs[key] = Spec(f"{title}, {label}", family="localization_error", of=of, role="variant", label=label)
+                specs[key] = Spec(f"{title}, {label}", family="localization error", of=of, role="variant", label=label)
                 if rule in _RULES:
                     specs[f"{key}/threshold"] = Spec("threshold", "number", better=None, of=key, role="threshold")
         return specs
