@@ -28,7 +28,7 @@ from cam_lightning.backbone.network import GapNetwork
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.functional.ranking import ranked_classes
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.entry_point import CONF, VERSION_BASE, register_resolvers
 
 INPUT, ORIGINAL = (224, 224), (375, 500)
 CLASSES = 1000
@@ -55,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         config = compose("train", [f"backbone={options.backbone}"])
     torch.manual_seed(0)
     network = instantiate(config.backbone, num_classes=CLASSES, _convert_="all").eval()

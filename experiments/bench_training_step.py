@@ -35,7 +35,7 @@ from cam_lightning.build import build_method, build_trainer
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.sampler import Key
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.entry_point import CONF, VERSION_BASE, register_resolvers
 from cam_lightning.run.directory import RunDirectory
 
 CALLBACKS = "callback=[localization,checkpoint]"
@@ -130,7 +130,7 @@ def measure(
 ) -> tuple[list[float], list[float], float, int]:
     """Seconds per block of ours and of the bare loop, operations of one step, and images of one."""
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
+    with initialize_config_dir(str(CONF), **VERSION_BASE), tempfile.TemporaryDirectory() as folder:
         # One epoch of all steps: what comes at an epoch's end is not a step's.
         steps = (blocks + warm) * block
         epoch = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", f"trainer.limit_train_batches={steps}"]

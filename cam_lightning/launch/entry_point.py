@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import inspect
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -41,6 +43,9 @@ PACKAGE = Path(__file__).parents[1]
 # An installed wheel carries the configuration inside the package; a checkout has it beside.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
+VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__.startswith("1.3.") else {}
+"""What Hydra's functions get in order to behave as their own version: 1.4 warns of it, 1.3 without it is as 1.1 was."""
+
 USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraException, OmegaConfBaseException)
 """Errors whose message is meant for the user; the traceback goes to the run's log and status."""
 INPUTS = (
@@ -60,7 +65,7 @@ def entry_point(name: str) -> Callable[[], None]:
     register_resolvers()
     was_composed = False
 
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+    @hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)
     def task(config: DictConfig) -> None:
         nonlocal was_composed
         was_composed = True
@@ -238,14 +243,15 @@ def _message(error: BaseException) -> str:
 
 def register_resolvers() -> None:
     """The functions that configurations may call; each answers without importing torch."""
-    OmegaConf.register_new_resolver("auto_accelerator", _auto_accelerator, replace=True)
-    OmegaConf.register_new_resolver(
-        "by_accelerator", lambda accelerator, gpu, cpu: gpu if accelerator == "gpu" else cpu, replace=True
-    )
-    OmegaConf.register_new_resolver("cwd", os.getcwd, replace=True)
+    # OmegaConf 2.4 took the name that 2.3 has for an older kind of resolver, and warns of the longer one.
+    is_old = "replace" not in inspect.signature(OmegaConf.register_resolver).parameters
+    register: Any = OmegaConf.register_new_resolver if is_old else OmegaConf.register_resolver
+    register("auto_accelerator", _auto_accelerator, replace=True)
+    register("by_accelerator", lambda accelerator, gpu, cpu: gpu if accelerator == "gpu" else cpu, replace=True)
+    register("cwd", os.getcwd, replace=True)
 
 
-def _auto_accelerator(devices: int) -> str:
+def _auto_accelerator(devices: object) -> str:
     """A GPU if there is one. More than one device always means GPUs: their lack is then an error, not a fallback."""
     return "gpu" if devices != 1 or _gpu_present() else "cpu"
 
@@ -272,7 +278,7 @@ def suggestion(name: str, arguments: list[str]) -> str:
     chosen = [override for override in overrides if override.partition("=")[0] in groups]
     lines = []
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             # Of a sweep's choices, the first.
             config = hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
     except HydraException:

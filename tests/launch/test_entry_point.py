@@ -82,6 +82,7 @@ def test_eight_gpus_compose_anywhere(flags: tuple[str, ...], tmp_path: Path) -> 
     """On a machine without one too: the configuration shows what would run."""
     answer = command("backbone=googlenet_gap", "trainer.devices=8", *flags, folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == "", "Hydra and OmegaConf warn of nothing, whatever their versions"
     config = yaml.safe_load(answer.stdout)
     assert config["trainer"]["accelerator"] == "gpu"
     assert config["trainer"]["devices"] == 8
