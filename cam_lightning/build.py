@@ -27,7 +27,7 @@ from cam_lightning.logger.metrics_file import MetricsFile
 from cam_lightning.method.base import Method
 from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint
 from cam_lightning.run.directory import RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.run.trust import located
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _made(node: Any, where: str, trust: Sequence[str], further: Mapping[str, Any
 
 def choice(group: str, name: str) -> DictConfig:
     """What `group=name` composes to by itself, such as `backbone=googlenet_gmp`; HydraException for no such choice."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(overrides=[f"+{group}={name}"])[group]
 
 

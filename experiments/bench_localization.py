@@ -23,7 +23,7 @@ from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.method.classification import Classification
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
 
     register_resolvers()
     overrides = ["dataset.image_size=224", f"dataset.num_test={options.images}", "dataset.num_train=100"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         if options.metrics == "all":
             names = sorted(path.stem for path in (CONF / "metric").glob("*.yaml"))
             overrides.append(f"metric=[{','.join(names)}]")

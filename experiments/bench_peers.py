@@ -29,7 +29,7 @@ from cam_lightning.build import build_network
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.functional.ranking import ranked_classes
 from cam_lightning.launch.resolver import register_resolvers
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 INPUT, ORIGINAL = (224, 224), (375, 500)
 CLASSES = 1000
@@ -56,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         config = compose("train", [f"backbone={options.backbone}"])
     torch.manual_seed(0)
     network = build_network(config, CLASSES).eval()

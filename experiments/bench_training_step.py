@@ -36,7 +36,7 @@ from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.sampler import Key
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 CALLBACKS = "callback=[localization,checkpoint]"
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}
@@ -128,7 +128,7 @@ def measure(
 ) -> tuple[list[float], list[float], float, int]:
     """Seconds per block of ours and of the bare loop, operations of one step, and images of one."""
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
+    with initialize_config_dir(str(CONF), **VERSION_BASE), tempfile.TemporaryDirectory() as folder:
         # One epoch of all steps: what comes at an epoch's end is not a step's.
         steps = (blocks + warm) * block
         epoch = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", f"trainer.limit_train_batches={steps}"]

@@ -29,7 +29,7 @@ from cam_lightning.build import build_data, build_method, build_network
 from cam_lightning.dataset.imagenet import imagenet_names
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 ROOT = Path(__file__).parents[1]
 SIZE = (48, 64)
@@ -39,7 +39,7 @@ SIZES = [(30, 50), (70, 41), (64, 64), (20, 90), (33, 34)]
 
 def composed(name: str, *overrides: str) -> DictConfig:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(name, overrides=list(overrides))
 
 

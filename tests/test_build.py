@@ -25,7 +25,7 @@ from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import inherit_from_checkpoint
 from cam_lightning.logger.wandb import WandbLogger
 from cam_lightning.run.directory import RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml") if path.stem != "default")
 FEW = ["dataset.num_train=20", "dataset.num_test=10", "dataset.image_size=64"]
@@ -33,7 +33,7 @@ FEW = ["dataset.num_train=20", "dataset.num_test=10", "dataset.image_size=64"]
 
 def composed(*overrides: str, name: str = "train") -> DictConfig:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(name, overrides=list(overrides))
 
 

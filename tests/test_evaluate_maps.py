@@ -21,7 +21,7 @@ from cam_lightning.localization import map_scorer
 from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 SIZE = (14, 18)
 NAMES = ["a/good 1.jpg", "a/good, 2.jpg", "b/c/small.jpg", "b/range.jpg", "nan.jpg", "flat.jpg", "gone.jpg", "cut.jpg"]
@@ -137,7 +137,7 @@ def test_half_open_corners_matter_to_exact_boxes_alone(folders: dict[str, Path])
 def job(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(RUN_DIR_VARIABLE, "")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("evaluate_maps")
     for name, value in options.items():
         config[name] = str(value) if isinstance(value, Path) else value

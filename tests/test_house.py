@@ -20,7 +20,7 @@ from cam_lightning.build import instantiate, plain
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.metric.gt_known_error import GtKnownError
-from cam_lightning.run.place import CONF, PACKAGE
+from cam_lightning.run.place import CONF, PACKAGE, VERSION_BASE
 
 FLOOR = {
     **dict.fromkeys(("functional", "run"), 0),
@@ -161,7 +161,7 @@ def choices(*groups: str) -> list[Any]:
 
 def composed(*overrides: str, name: str = "train") -> DictConfig:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(name, overrides=list(overrides))
 
 

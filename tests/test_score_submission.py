@@ -12,7 +12,7 @@ import pytest
 
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.score_submission import run, score
 
 
@@ -61,7 +61,7 @@ def test_the_job(
     """Prints every number with the digits that the devkit's table has, and keeps them all as JSON."""
     monkeypatch.setenv(RUN_DIR_VARIABLE, "")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("score_submission")
     folder = RunDirectory.create(tmp_path / "runs", "score")
     with pytest.raises(ValueError, match="needs predictions=FILE labels=FILE boxes=FILE; no predictions given"):

@@ -56,4 +56,6 @@ class PixelAveragePrecision(CounterMetric):
 
     def specs(self) -> dict[str, Spec]:
         key = "pixel_average_precision"
-        return {key: Spec("pixel average precision (PxAP)", better="higher", family="pixel average precision", label="PxAP")}
+        return {
+            key: Spec("pixel average precision (PxAP)", better="higher", family="pixel average precision", label="PxAP")
+        }

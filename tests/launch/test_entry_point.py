@@ -27,7 +27,7 @@ from cam_lightning.launch.error import USER_ERRORS, root_cause
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.logger import wandb_run
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numba", "cv2", "numpy"}
 
@@ -76,6 +76,7 @@ def test_eight_gpus_compose_anywhere(flags: tuple[str, ...], tmp_path: Path) -> 
     """On a machine without one too: the configuration shows what would run."""
     answer = command("backbone=googlenet_gap", "trainer.devices=8", *flags, folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == "", "Hydra and OmegaConf warn of nothing, whatever their versions"
     config = yaml.safe_load(answer.stdout)
     assert config["trainer"]["accelerator"] == "gpu"
     assert config["trainer"]["devices"] == 8
@@ -165,7 +166,7 @@ def test_a_path_with_a_comma_is_one_path_where_it_exists(tmp_path: Path) -> None
     plain.touch()
     absent = f"images={tmp_path}/x,y.jpg"
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         for wanted in (path, plain):
             assert hydra.compose("predict", overrides=readable([f"images={wanted}"])).images == str(wanted)
     assert readable([absent, "backbone=nin,vgg16"]) == [absent, "backbone=nin,vgg16"]
@@ -214,7 +215,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
         module.run = work  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "cam_lightning.standin", module)
         register_resolvers()
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             config = hydra.compose("train", overrides=[f"run_dir={tmp_path / 'run'}", "seed=7"])
         run_job("standin", config)
         return tmp_path / "run"
@@ -411,7 +412,7 @@ def test_what_a_resumed_run_may_change_need_not_be_in_the_defaults() -> None:
     """Of another dataset or logger than those; the run's own config is read after composing."""
     changed = readable(["resume=runs/one", "dataset.root=/new place", "logger.wandb.mode=online", "seed=1"])
     assert changed == ["resume=runs/one", "++dataset.root=/new place", "++logger.wandb.mode=online", "seed=1"]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         assert hydra.compose("train", overrides=changed).dataset.root == "/new place"
     assert readable(["dataset.root=/x"]) == ["dataset.root=/x"]
 

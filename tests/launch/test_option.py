@@ -10,12 +10,12 @@ from omegaconf import OmegaConf
 
 from cam_lightning.launch.option import declared, has_fixed_extent, keep_paths
 from cam_lightning.launch.resolver import register_resolvers
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 
 def composed(*overrides: str) -> object:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose("train", overrides=list(overrides))
 
 

@@ -19,7 +19,7 @@ from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import resumed_config
 from cam_lightning.run.checkpoint import newest_checkpoint
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def cut_off(tmp_path: Path) -> RunDirectory:
     """A run that was interrupted, without its checkpoints."""
     run = RunDirectory.create(tmp_path, "x", tmp_path / "run")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("train", overrides=[f"run_dir={run.path}", "seed=7", "method/schedule=step"])
     run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     run.write_status("interrupted", "command")

@@ -107,7 +107,9 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             writer.writerow(("time", "step", "epoch", "key", "value"))
             writer.writerows(("2026-03-04T05:06:07+00:00", *row) for row in METRICS)
         if has_specs:
-            (run_dir / "specs.json").write_text(json.dumps(stored(specs_of("train") | specs_of("val") | specs_of("test"))))
+            (run_dir / "specs.json").write_text(
+                json.dumps(stored(specs_of("train") | specs_of("val") | specs_of("test")))
+            )
         if results:
             (run_dir / "results.json").write_text(json.dumps(results), encoding="utf-8")
         if rows:
