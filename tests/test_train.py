@@ -171,7 +171,7 @@ def test_the_best_checkpoint_is_tested_with_its_own_thresholds(tmp_path: Path) -
     [
         (["test_checkpoint=best", "callback.checkpoint.monitor=null"], "needs callback.checkpoint.monitor"),
         (["test_checkpoint=best", "trainer.check_val_every_n_epoch=2"], "test_checkpoint=best needs a validation"),
-        (["metric.gt_known_error.iou_threshold=0.7"], "metric.localization_error.iou_threshold alone sets all"),
+        (["metric.gt_known_error.iou_threshold=0.7"], "hit_iou alone sets all of them"),
         (["backbone=vgg16", "cam=cam"], "has no class activation map"),
         (["test_checkpoint=first"], "test_checkpoint is last or best"),
         (["dataset.classes=[basket,nonsense]"], "'nonsense', not a class of the dataset"),

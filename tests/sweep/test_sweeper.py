@@ -274,7 +274,7 @@ def test_a_job_that_still_runs_is_left_alone(sweep: Sweeps) -> None:
         (("backbone=googlenet_gap,vgg17", "seed=1"), "vgg17"),
         (("method.learning_rate=interval(0.1,0.2)",), "a grid needs values, not an interval"),
         (("hydra/sweeper=optuna", "seed=1"), "Optuna has nothing to choose"),
-        (("hydra/sweeper=optuna", "hydra.sweeper.direction=up", "seed=1,2"), "direction is minimize or maximize"),
+        (("hydra/sweeper=optuna", "hydra.sweeper.direction=up", "seed=1,2"), "direction is minimize, maximize or null"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_made(sweep: Sweeps, arguments: tuple[str, ...], says: str) -> None:
