@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 STAMP = $(VENV)/.complete
+NEXT = .next
+NEXT_PACKAGES = hydra-core omegaconf hydra-joblib-launcher hydra-submitit-launcher lightning torchmetrics
+LOWEST = .lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types format bench check clean
+.PHONY: help setup demo test test-slow test-next test-lowest lint types format bench check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +30,20 @@ test: setup  ## the whole quick suite
 
 test-slow: setup  ## the tests that take more than a few seconds each
 	$(RUN) -m pytest -m slow
+
+test-next: setup  ## the quick suite with the pre-releases of Hydra, OmegaConf and Lightning, all else as pinned
+	$(RUN) -m venv --clear --without-pip $(NEXT)
+	@# What is not newer is seen through to the pinned environment, pip and this project too.
+	cd $(NEXT)/lib/python*/site-packages && \
+	  echo "import glob, site; site.addsitedir(*glob.glob('$(abspath $(VENV))/lib/python*/site-packages'))" > pinned.pth
+	$(NEXT)/bin/python -m pip install --quiet --pre --upgrade --editable . $(NEXT_PACKAGES)
+	$(NEXT)/bin/python -m pytest -n 2 -m 'not slow'
+
+test-lowest:  ## the quick suite with the lowest versions that pyproject.toml admits (its own environment, 6 GB)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[dev,wandb]'
+	$(LOWEST)/bin/python -m pytest -n 2 -m 'not slow'
 
 lint: setup  ## style, and whether the code is formatted
 	$(RUN) -m ruff check .
@@ -53,4 +70,4 @@ bench: setup  ## what Lightning and localization cost, as ratios against named a
 check: lint types test  ## all that CI asks for
 
 clean:  ## remove the environment and what the tools left
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(NEXT) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

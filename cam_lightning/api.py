@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.box.largest_component import LargestComponent
-from cam_lightning.build import network_for_photos
+from cam_lightning.build import choice, network_for_photos
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import ActivationMap, BoxGenerator, Network, Recipe
 from cam_lightning.dataset.pipeline.transform import height_and_width
@@ -52,7 +52,7 @@ def load(
         parts |= {"checkpoint": file, **{part: saved[part] for part in _PARTS if part in saved}}
     else:
         backbone = _backbone(str(source), weights, options)
-        rules = {group: OmegaConf.load(CONF / group / f"{name}.yaml") for group, name in _DEFAULTS.items()}
+        rules = {group: choice(group, name) for group, name in _DEFAULTS.items()}
         parts |= {"checkpoint": None, **rules, "backbone": backbone}
     return network_for_photos(OmegaConf.create(parts))
 
@@ -70,7 +70,7 @@ def _backbone(name: str, weights: str | None, options: dict[str, Any]) -> DictCo
         )
     if weights is None:
         raise ValueError(f"load({name!r}) needs weights: 'imagenet', or a file")
-    config = cast(DictConfig, OmegaConf.load(path))
+    config = choice("backbone", name)
     unknown = sorted(set(options) - set(config))
     if unknown:
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(map(str, config)))}")

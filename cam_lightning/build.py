@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import hydra
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
@@ -26,6 +27,7 @@ from cam_lightning.logger.metrics_file import MetricsFile
 from cam_lightning.method.base import Method
 from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.run.trust import located
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,12 @@ def _made(node: Any, where: str, trust: Sequence[str], further: Mapping[str, Any
             f"{where} has no option {unknown[1]!r}. Where it was set for another choice of that part, as by an "
             f"experiment, take it back with '~{where}.{unknown[1]}'"
         ) from error
+
+
+def choice(group: str, name: str) -> DictConfig:
+    """What `group=name` composes to by itself, such as `backbone=googlenet_gmp`; HydraException for no such choice."""
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
+        return hydra.compose(overrides=[f"+{group}={name}"])[group]
 
 
 def _trust(config: DictConfig) -> list[str]:
@@ -152,7 +160,7 @@ def _device(name: str) -> torch.device:
 
 
 def _with_network_part(config: DictConfig, network: Any) -> Any:
-    part = config.method.get("network_part") if "method" in config else None
+    part = (config.get("method") or {}).get("network_part")
     return network if part is None else instantiate(part, _trust(config), network=network)
 
 
@@ -179,7 +187,7 @@ def _checkpoint_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | N
 
 def _published_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | None]:
     """A backbone with weights for every layer and its classes' names, which are known where they are ImageNet's."""
-    if "method" in config and config.method.get("network_part") is not None:
+    if (config.get("method") or {}).get("network_part") is not None:
         raise ValueError("the method adds layers to the network, which published weights do not have: give checkpoint=")
     with torch.device("meta"):
         skeleton = instantiate(config.backbone, _trust(config), weights="none", num_classes=2)

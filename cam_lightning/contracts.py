@@ -154,7 +154,7 @@ class Spec(NamedTuple):
     better: Literal["lower", "higher"] | None = "lower"
     """None: neither is."""
     family: str = ""
-    """What shares one plate of a chart."""
+    """What shares one plate of a chart and one table: its title, in words."""
     has_baseline: bool = False
     """Whether it makes sense for a box that sees nothing."""
     headline: int | None = None
@@ -169,6 +169,11 @@ class Spec(NamedTuple):
     """How a variant or a group of a family is called beside its like: `oracle`, `0.15 to 0.3`."""
     arm: str = ""
     """Whose it is where several ways are scored at once: `baseline/centre_box`, `grad_cam`; empty: the run's own."""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of a box that sees nothing."""
+        return self.arm.startswith("baseline/")
 
 
 Results = dict[str, Any]

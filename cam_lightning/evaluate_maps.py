@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.table import Table
 
-    from cam_lightning.contracts import Results
+    from cam_lightning.contracts import Results, Spec
+    from cam_lightning.localization.map_scorer import MapScorer
     from cam_lightning.run.directory import RunDirectory
 
 NEEDED = ("maps", "metadata")
-_NAMES = {"max_box_accuracy": "MaxBoxAcc", "max_box_accuracy_v2": "MaxBoxAccV2", "pixel_average_precision": "PxAP"}
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -44,6 +44,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         task = progress.add_task("maps", total=len(scorer.truth.ids))
         score_all(scorer, config.threads, lambda count: progress.advance(task, count))
     results = scorer.results()
+    results["specs"] = {key: spec._asdict() for key, spec in specs(scorer).items() if key in results}
     run.write_json("results.json", results)
     run.write_json("hits.json", scorer.hits())
     console = Console()
@@ -55,21 +56,36 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         console.print(f"every one by name: {run.path / 'problems.csv'}", highlight=False, markup=False, soft_wrap=True)
 
 
+def specs(scorer: MapScorer) -> dict[str, Spec]:
+    """What each result is: the metrics' own word, and of the other mode that it is another arm."""
+    from cam_lightning.contracts import Spec
+    from cam_lightning.dataset.format.map_folder import PROBLEMS
+
+    found: dict[str, Spec] = {"num_images": Spec("images", "count", better=None, headline=0)}
+    for place, metric in scorer.boxed.items():
+        mode = place.rpartition("/")[0]
+        prefix = f"{mode}/" if mode else ""
+        for key, spec in metric.specs().items():
+            found[prefix + key] = spec._replace(arm=mode, of=prefix + spec.of if spec.of else "")
+    found |= scorer.pixels.specs()
+    counts = {f"num_maps_{problem}": f"maps: {problem.replace('_', ' ')}" for problem in PROBLEMS}
+    return found | {key: Spec(title, "count", better=None) for key, title in counts.items()}
+
+
 def results_table(results: Results) -> Table:
-    """Every measure in per cent, a column for each mode, with the threshold that is best for it."""
+    """Every measure, a column for each mode, with the threshold that is best for it."""
     from rich.table import Table
 
-    modes = {results["protocol/mode"]: ""}
-    modes |= {key.split("/")[0]: f"{key.split('/')[0]}/" for key in results if key.endswith("/max_box_accuracy")}
+    from cam_lightning.report.run_record import numbers_of, specs_of
+    from cam_lightning.report.split_results import SplitResults
+
+    shown = SplitResults(numbers_of(results), specs_of(results["specs"]), "")
     table = Table(title=f"{results['num_images']:,} images", title_justify="left", title_style="bold")
     table.add_column("measure")
-    for mode in modes:
-        table.add_column(mode, justify="right")
-    for key in results:
-        family, _, rest = key.partition("/")
-        if family in _NAMES and not rest.endswith("threshold"):
-            name = _NAMES[family] + rest.replace("iou_", ", IoU ")
-            table.add_row(name, *(_cell(results, prefix + key) for prefix in modes.values()))
+    for arm in shown.arms:
+        table.add_column(arm or results["protocol/mode"], justify="right")
+    for name in shown.names:
+        table.add_row(shown.spec(name).title, *(shown.cell(name, arm) for arm in shown.arms))
     return table
 
 
@@ -86,16 +102,13 @@ def complaints(problems: list[tuple[str, str]]) -> list[str]:
     return lines
 
 
-def _cell(results: Results, key: str) -> str:
-    if key not in results:
-        return ""
-    threshold = results.get(f"{key}/threshold")
-    return f"{results[key]:.2%}" + (f" at {threshold:.3f}" if threshold is not None else "")
-
-
 def _csv(problems: list[tuple[str, str]]) -> str:
+    from cam_lightning.run.spreadsheet import safe_cell
+
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("image_id", "problem"), *problems])
+    csv.writer(text, lineterminator="\n").writerows(
+        [("image_id", "problem"), *((safe_cell(image_id), problem) for image_id, problem in problems)]
+    )
     return text.getvalue()
 
 

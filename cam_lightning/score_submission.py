@@ -23,17 +23,13 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         raise ValueError(f"score_submission needs {' '.join(f'{name}=FILE' for name in NEEDED)}; no {missing[0]} given")
     blacklist = None if config.blacklist is None else _path(config.blacklist)
     files = (_path(config.predictions), _path(config.labels), _path(config.boxes))
-    results = score(*files, blacklist, config.arithmetic)
+    results = score(*files, blacklist)
     run.write_json("results.json", results)
     print(table(results))
 
 
-def score(
-    predictions: Path, labels: Path, boxes: Path, blacklist: Path | None = None, arithmetic: str = "exact"
-) -> Results:
+def score(predictions: Path, labels: Path, boxes: Path, blacklist: Path | None = None) -> Results:
     """Both errors for 1 to 5 guesses, as fractions, and what they were computed from.
-
-    `arithmetic` is that of `functional/devkit.py`: `exact`, or `octave` for figures that were made under Octave.
 
     Raises OSError for a file that cannot be read, and ValueError for one that is not what it should be, or where
     predictions and labels have different numbers of rows.
@@ -55,16 +51,14 @@ def score(
     blacklisted_N = None if blacklist is None else read_blacklist(blacklist, len(truth_N))
     errors = {
         "classification_error": classification_errors(guesses.label_NG, truth_N),
-        "localization_error": localization_errors(
-            guesses, truth_N, read_boxes(boxes, truth_N), blacklisted_N, arithmetic
-        ),
+        "localization_error": localization_errors(guesses, truth_N, read_boxes(boxes, truth_N), blacklisted_N),
     }
     results: Results = {
         f"{name}/top{g}": float(error) for name, values in errors.items() for g, error in enumerate(values, start=1)
     }
     num_blacklisted = 0 if blacklisted_N is None else int(blacklisted_N.sum())
     results |= {"num_images": len(truth_N), "num_blacklisted": num_blacklisted}
-    results |= {"protocol/rule": "ILSVRC CLS-LOC devkit, eval_clsloc", "protocol/arithmetic": arithmetic}
+    results["protocol/rule"] = "ILSVRC CLS-LOC devkit, eval_clsloc"
     files = {"predictions": predictions, "labels": labels, "boxes": boxes, "blacklist": blacklist or "none"}
     return results | {f"protocol/{name}": str(path) for name, path in files.items()}
 

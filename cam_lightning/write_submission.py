@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,25 +35,21 @@ def convert(predictions: Path, classes: Path, target: Path) -> int:
     where the ids do not end in 1..N, or a class is not in `classes`.
     """
     from cam_lightning.dataset.format.clsloc_files import image_number, read_class_ids, write_predictions
+    from cam_lightning.run.prediction_table import read_predictions
 
     class_ids = read_class_ids(classes)
     labels: dict[int, list[int]] = {}
     boxes: dict[int, list[list[float]]] = {}
-    with predictions.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        absent = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-        if absent:
-            raise ValueError(f"{predictions} has no column {absent[0]!r}: it is not a run's predictions")
-        for row in rows:
-            number = image_number(row["id"])
-            if number is None or number in labels:
-                raise ValueError(f"{predictions}: {row['id']!r} does not end in a number of its own")
-            guessed = [json.loads(row["class_ids"])[rank] for rank in json.loads(row["ranks"])]
-            unknown = [name for name in guessed if name not in class_ids]
-            if unknown:
-                raise ValueError(f"{classes} has no class {unknown[0]!r}, which {row['id']} is given")
-            labels[number] = [class_ids[name] for name in guessed]
-            boxes[number] = json.loads(row["boxes"])
+    for row in read_predictions(predictions, COLUMNS):
+        number = image_number(row.id)
+        if number is None or number in labels:
+            raise ValueError(f"{predictions}: {row.id!r} does not end in a number of its own")
+        guessed = [row.class_ids[rank] for rank in row.ranks]
+        unknown = [name for name in guessed if name not in class_ids]
+        if unknown:
+            raise ValueError(f"{classes} has no class {unknown[0]!r}, which {row.id} is given")
+        labels[number] = [class_ids[name] for name in guessed]
+        boxes[number] = [list(box) for box in row.boxes]
     numbers = range(1, len(labels) + 1)
     absent_numbers = [number for number in numbers if number not in labels]
     if absent_numbers:

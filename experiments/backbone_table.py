@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from cam_lightning.backbone.network import GapNetwork, TrunkNetwork
-
-CONF = Path(__file__).parents[1] / "conf" / "backbone"
+from cam_lightning.build import choice, instantiate
+from cam_lightning.contracts import ClassifierOutput
+from cam_lightning.run.place import CONF
 
 
 def table() -> str:
@@ -19,19 +16,21 @@ def table() -> str:
         "| `backbone=` | parameters | map at 224 | units | class activation map |",
         "|---|---:|---:|---:|---|",
     ]
-    for path in sorted(CONF.glob("*.yaml")):
+    for path in sorted((CONF / "backbone").glob("*.yaml")):
         with torch.device("meta"):
-            network: TrunkNetwork = instantiate(OmegaConf.load(path), num_classes=1000).eval()
-            _, units, h, w = network(torch.zeros(1, 3, 224, 224)).features_BKhw.shape
+            network: TrunkNetwork = instantiate(choice("backbone", path.stem), num_classes=1000).eval()
+            output = network(torch.zeros(1, 3, 224, 224))
+        _, units, h, w = output.features_BKhw.shape
         millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-        lines.append(f"| `{path.stem}` | {millions:.2f} M | {h}×{w} | {units} | {_kind(network)} |")
+        lines.append(f"| `{path.stem}` | {millions:.2f} M | {h}×{w} | {units} | {_kind(network, output)} |")
     return "\n".join(lines)
 
 
-def _kind(network: TrunkNetwork) -> str:
+def _kind(network: TrunkNetwork, output: ClassifierOutput) -> str:
     if isinstance(network, GapNetwork):
         return {"average": "average pooling", "max": "max pooling"}[network.pool]
-    return "one map per class" if network.has_cam else "none: it only classifies"
+    has_map = network.class_maps(output, torch.zeros(1, 1, dtype=torch.int64, device="meta")) is not None
+    return "one map per class" if has_map else "none: it only classifies"
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ import cv2
 import numpy as np
 import torch
 
-from cam_lightning.functional.kernel.level_overlap import best_overlaps
-from cam_lightning.functional.kernel.level_sweep import largest_boxes, levels_of, overlaps, quantise
+from cam_lightning.functional.max_box_accuracy import best_overlaps, largest_boxes, levels_of, overlaps, quantise
 
 MAP_SIZE = 224
 IOU = 0.5

@@ -15,15 +15,15 @@ import time
 import warnings
 
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import DictConfig
 
-from cam_lightning.build import build_method
+from cam_lightning.build import build_data, build_localizer, build_method, build_network, instantiate
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.method.classification import Classification
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 
 def main() -> None:
@@ -39,15 +39,13 @@ def main() -> None:
 
     register_resolvers()
     overrides = ["dataset.image_size=224", f"dataset.num_test={options.images}", "dataset.num_train=100"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         if options.metrics == "all":
             names = sorted(path.stem for path in (CONF / "metric").glob("*.yaml"))
             overrides.append(f"metric=[{','.join(names)}]")
         config = compose("train", [*overrides, "dataset=shapes", f"backbone={options.backbone}", "trainer=cpu"])
-    data = instantiate(config.dataset, _convert_="all")
-    data.setup()
-    network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
-    method = build_method(config, network, data.class_names)
+    data = build_data(config)
+    method = build_method(config, build_network(config, data.num_classes), data)
 
     for with_localization in (True, False):
         seconds(config, method, data, with_localization)  # compiles, fills caches
@@ -80,8 +78,7 @@ def seconds(
     if localized:
         callbacks.append(
             LocalizationCallback(
-                instantiate(config.cam),
-                instantiate(config.box),
+                build_localizer(config, method.network, data.input_size),
                 {name: instantiate(metric) for name, metric in config.metric.items()},
                 baselines=dict(config.callback.localization.baselines),
             )

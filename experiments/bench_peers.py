@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -26,9 +25,11 @@ from torchcam.methods import CAM
 
 from cam_lightning.backbone.network import GapNetwork
 from cam_lightning.box.largest_component import LargestComponent
+from cam_lightning.build import build_network
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.functional.ranking import ranked_classes
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 INPUT, ORIGINAL = (224, 224), (375, 500)
 CLASSES = 1000
@@ -55,10 +56,10 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         config = compose("train", [f"backbone={options.backbone}"])
     torch.manual_seed(0)
-    network = instantiate(config.backbone, num_classes=CLASSES, _convert_="all").eval()
+    network = build_network(config, CLASSES).eval()
     image = torch.randn(1, 3, *INPUT)
     output = network(image)
     ways = {

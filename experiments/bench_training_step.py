@@ -26,17 +26,17 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cam_lightning.build import build_method, build_trainer
+from cam_lightning.build import build_data, build_localizer, build_method, build_network, build_trainer
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.sampler import Key
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 CALLBACKS = "callback=[localization,checkpoint]"
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12}
@@ -76,9 +76,7 @@ class BareLoop:
         if batch is None:
             self.batches = iter(self.data.train_dataloader())
             batch = next(self.batches)
-        mean_3, std_3 = (
-            torch.tensor(value, device=device).view(3, 1, 1) * 255 for value in (self.network.mean, self.network.std)
-        )
+        mean_3, std_3 = (torch.tensor(value, device=device).view(3, 1, 1) * 255 for value in self.network.normalization)
         image_B3HW = ((batch.image_B3HW.to(device, non_blocking=True).float() - mean_3) / std_3).contiguous(
             memory_format=self.method.memory_format
         )
@@ -130,17 +128,17 @@ def measure(
 ) -> tuple[list[float], list[float], float, int]:
     """Seconds per block of ours and of the bare loop, operations of one step, and images of one."""
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
+    with initialize_config_dir(str(CONF), **VERSION_BASE), tempfile.TemporaryDirectory() as folder:
         # One epoch of all steps: what comes at an epoch's end is not a step's.
         steps = (blocks + warm) * block
         epoch = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", f"trainer.limit_train_batches={steps}"]
         config = compose("train", [*overrides, *epoch, "dataset=shapes", f"run_dir={folder}", CALLBACKS])
-        data: LocalizationDataModule = instantiate(config.dataset, _convert_="all")
-        data.setup()
+        data = build_data(config)
         data.examples["train"] = Remembered(data.examples["train"], 2 * data.batch_size)  # type: ignore[assignment]
-        network = instantiate(config.backbone, num_classes=data.num_classes, _convert_="all")
-        method = build_method(config, network, data.class_names)
-        trainer = build_trainer(config, RunDirectory(Path(folder)), network)
+        network = build_network(config, data.num_classes)
+        localizer = build_localizer(config, network, data.input_size)
+        method = build_method(config, network, data)
+        trainer = build_trainer(config, RunDirectory(Path(folder)), localizer)
         mixed = "bf16" in str(config.trainer.precision)
         if with_bare and config.trainer.accelerator == "gpu":
             method.cuda()

@@ -17,8 +17,9 @@ from pathlib import Path
 
 TIMEOUT = 300
 """Seconds."""
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
+FORKS = multiprocessing.get_context("forkserver")
+"""Starts processes from a server that has imported what they need."""
+FORKS.set_forkserver_preload(
     ["cam_lightning.build", "cam_lightning.backbone.googlenet_gap", "cam_lightning.dataset.shapes"]
 )
 
@@ -30,7 +31,7 @@ def run(entry: str, *arguments: str, cwd: Path, check: bool = True) -> subproces
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = _FORKS.Process(target=_command, args=(entry, arguments, cwd, dict(os.environ), (out, err)))
+        process = FORKS.Process(target=_command, args=(entry, arguments, cwd, dict(os.environ), (out, err)))
         process.start()
         process.join(TIMEOUT)
         if process.is_alive():

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
@@ -26,10 +25,11 @@ from torch.nn import functional as F
 from cam_lightning import evaluate, load, localize
 from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
 from cam_lightning.box.largest_component import LargestComponent
-from cam_lightning.build import build_data, build_method
+from cam_lightning.build import build_data, build_method, build_network
 from cam_lightning.dataset.imagenet import imagenet_names
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 ROOT = Path(__file__).parents[1]
 SIZE = (48, 64)
@@ -39,7 +39,7 @@ SIZES = [(30, 50), (70, 41), (64, 64), (20, 90), (33, 34)]
 
 def composed(name: str, *overrides: str) -> DictConfig:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(name, overrides=list(overrides))
 
 
@@ -52,8 +52,8 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "dataset.batch_size=4", "backbone=squeezenet_gap", "box.threshold=0.45", "trainer=cpu",
     )  # fmt: skip
     data = build_data(config)
-    network = instantiate(config.backbone, num_classes=data.num_classes)
-    method = build_method(config, network, data.class_names)
+    network = build_network(config, data.num_classes)
+    method = build_method(config, network, data)
     (run_dir / "checkpoints").mkdir()
     state = {"state_dict": method.state_dict(), "cam_lightning": method.description}
     torch.save(state, run_dir / "checkpoints" / "last.ckpt")
@@ -173,8 +173,8 @@ def test_boxes_are_those_of_a_plain_loop(run_dir: Path, photos: list[np.ndarray]
             torch.from_numpy(photo).permute(2, 0, 1)[None].float(), SIZE, mode="bilinear", antialias=True
         ).round() / 255  # fmt: skip
         with torch.no_grad():
-            logits, features = network((resized - torch.tensor(network.mean).view(3, 1, 1))
-                                       / torch.tensor(network.std).view(3, 1, 1))  # fmt: skip
+            logits, features, _ = network((resized - torch.tensor(network.normalization.mean).view(3, 1, 1))
+                                       / torch.tensor(network.normalization.std).view(3, 1, 1))  # fmt: skip
         probability, _ = logits.softmax(1)[0].sort(descending=True, stable=True)
         torch.testing.assert_close(one.probability_T, probability[:5], atol=1e-3, rtol=1e-2)
         assert one.probability_T[0] >= one.probability_T[1]
@@ -261,7 +261,7 @@ def test_what_cannot_be_localized_is_said_at_once(run_dir: Path) -> None:
         localize(network, [], batch_size=0)
     with pytest.raises(ValueError, match="training mode"):
         localize(network.train(), [])
-    network.has_cam = False
+    network.maps = lambda output, classes_BT: None
     with pytest.raises(ValueError, match="has no class activation map"):
         localize(network.eval(), [])
 

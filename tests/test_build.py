@@ -1,28 +1,82 @@
-"""What a checkpoint carries of a configuration, and what an evaluation takes from it."""
+"""From a configuration to parts: what is built, what a checkpoint carries of it, and what stands side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import hydra
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from cam_lightning.build import REBUILDS, build_trainer, inherit_from_checkpoint, rebuilt_from
+from cam_lightning.build import (
+    REBUILDS,
+    build_data,
+    build_localizer,
+    build_network,
+    build_trainer,
+    choice,
+    instantiate,
+    rebuilt_from,
+)
 from cam_lightning.callback.localization import LocalizationCallback
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.contracts import NoClassMapError
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.launch.stored import inherit_from_checkpoint
 from cam_lightning.logger.wandb import WandbLogger
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml") if path.stem != "default")
+FEW = ["dataset.num_train=20", "dataset.num_test=10", "dataset.image_size=64"]
 
 
 def composed(*overrides: str, name: str = "train") -> DictConfig:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(name, overrides=list(overrides))
+
+
+# One part
+
+
+def test_a_part_is_made_of_its_options_and_the_parts_within_it() -> None:
+    node = {
+        "_target_": "cam_lightning.metric.threshold_curve.ThresholdCurve",
+        "box": {"_target_": "cam_lightning.box.largest_component.LargestComponent", "threshold": 0.4},
+        "fixed": [0.1],
+    }
+    curve = instantiate(node)
+    assert curve.fixed == (0.1,)
+    assert curve.box.threshold == 0.4
+
+
+def test_what_a_yaml_says_about_a_part_is_no_option_of_it() -> None:
+    assert instantiate(choice("backbone", "squeezenet_gap"), num_classes=2).num_classes == 2
+    schedule = {
+        "_target_": "cam_lightning.method.schedule.one_cycle",
+        "_partial_": True,
+        "_fixed_extent_": True,
+        "warm_up": 0.1,
+    }
+    assert instantiate(schedule).keywords == {"warm_up": 0.1}
+
+
+def test_an_option_of_the_choice_before_is_named() -> None:
+    """As where an experiment sets options of one augmentation, and the command line chooses another."""
+    config = OmegaConf.create(
+        {"part": {"_target_": "cam_lightning.box.largest_component.LargestComponent", "resize": 128}}
+    )
+    with pytest.raises(ValueError, match=r"part has no option 'resize'.*'~part.resize'"):
+        instantiate(config.part)
+
+
+def test_a_choice_composes_what_it_inherits() -> None:
+    gmp, gap = choice("backbone", "googlenet_gmp"), choice("backbone", "googlenet_gap")
+    assert {**gap, "pool": "max"} == gmp
+
+
+# What a checkpoint carries
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -35,22 +89,43 @@ def test_a_checkpoint_knows_where_every_dataset_lies(dataset: str) -> None:
     assert "${" not in str(parts)
 
 
-def test_an_evaluation_takes_the_checkpoint_s_parts_and_the_command_s_options(tmp_path: Path) -> None:
-    trained = composed("dataset=tiny_imagenet", "dataset.root=/there", "box.threshold=0.5", "run_dir=/run")
+def test_an_evaluation_takes_the_checkpoint_s_parts_and_the_command_s_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = composed(
+        "dataset=tiny_imagenet",
+        "dataset.root=/there",
+        "box.threshold=0.5",
+        "method=classification_muon",
+        "run_dir=/run",
+    )
     torch.save({"cam_lightning": {"config": rebuilt_from(trained)}}, tmp_path / "last.ckpt")
     overrides = [f"checkpoint={tmp_path}/last.ckpt", "+dataset.root=${paths.data}/here.zip", "dataset.batch_size=7"]
     config = composed(*overrides, "paths.data=/data", name="evaluate")
-    inherit_from_checkpoint(config, overrides)
+    monkeypatch.setattr("cam_lightning.launch.stored.command_line", lambda: overrides)
+    inherit_from_checkpoint(config)
     assert config.dataset == {**trained.dataset, "root": "/data/here.zip", "batch_size": 7}
     assert config.box == trained.box
+    assert config.method == trained.method
 
 
-@pytest.mark.parametrize("metric", ["gt_known_error", "gt_known_error_by_size", "threshold_curve"])
+# What stands side by side
+
+
+@pytest.mark.parametrize("metric", ["localization_error", "gt_known_error", "gt_known_error_by_size", "threshold_curve",
+                                    "max_box_accuracy"])  # fmt: skip
 def test_one_overlap_is_set_for_all_errors_and_pictures(metric: str) -> None:
-    config = composed("metric.localization_error.iou_threshold=0.7", "run_dir=/run")
+    config = composed("hit_iou=0.7", f"metric=[{metric}]", "logger=wandb", "run_dir=/run")
     assert config.metric[metric].iou_threshold == 0.7
     assert config.callback.localization.sinks.overlays.iou_threshold == 0.7
-    assert composed(f"metric=[{metric}]").metric[metric].iou_threshold == 0.5
+    assert config.logger.wandb.iou_threshold == 0.7
+
+
+def test_another_overlap_beside_it_is_refused(tmp_path: Path) -> None:
+    config = composed("metric.gt_known_error.iou_threshold=0.3", "trainer=cpu", f"run_dir={tmp_path}", *FEW)
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    with pytest.raises(ValueError, match=r"hit_iou=0.5, and .*metric.gt_known_error.iou_threshold.: 0.3"):
+        build_trainer(config, RunDirectory(tmp_path), localizer)
 
 
 def test_pictures_of_weights_and_biases_are_made_of_what_is_localized(
@@ -58,7 +133,42 @@ def test_pictures_of_weights_and_biases_are_made_of_what_is_localized(
 ) -> None:
     monkeypatch.setattr("cam_lightning.logger.wandb.start_run", lambda *_: None)
     config = composed("logger=wandb", "trainer=cpu", f"run_dir={tmp_path}")
-    trainer = build_trainer(config, RunDirectory(tmp_path), SimpleNamespace(has_cam=True))  # type: ignore[arg-type]
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    trainer = build_trainer(config, RunDirectory(tmp_path), localizer)
     (callback,) = (callback for callback in trainer.callbacks if isinstance(callback, LocalizationCallback))  # type: ignore[attr-defined]
     (logger,) = (logger for logger in trainer.loggers if isinstance(logger, WandbLogger))
     assert logger.sink in callback.sinks
+
+
+def test_several_maps_and_boxes_make_an_arm_each(tmp_path: Path) -> None:
+    config = composed(
+        "+cam@further.cam.other=cam", "+box@further.box.distance_transform=distance_transform", "trainer=cpu",
+        f"run_dir={tmp_path}",
+    )  # fmt: skip
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    assert localizer is not None
+    assert list(localizer.arms) == ["", "distance_transform", "other", "other/distance_transform"]
+    trainer = build_trainer(config, RunDirectory(tmp_path), localizer)
+    (callback,) = (callback for callback in trainer.callbacks if isinstance(callback, LocalizationCallback))  # type: ignore[attr-defined]
+    for name, (_, box) in localizer.arms.items():
+        curve = callback.arms[name].metrics["threshold_curve"]
+        # A box generator without thresholds has no curve, and each other sweeps its own.
+        assert (curve.box is None) == (type(localizer.boxes[box]).__name__ == "DistanceTransform")
+    assert len({id(arm.metrics["gt_known_error"]) for arm in callback.arms.values()}) == 4
+
+
+# A network without a map
+
+
+def test_a_network_without_a_map_only_classifies_unless_the_map_is_asked_for_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = ["backbone=alexnet", "trainer=cpu", f"run_dir={tmp_path}", *FEW]
+    config = composed(*few)
+    network = build_network(config, build_data(config).num_classes)
+    assert build_localizer(config, network, (64, 64)) is None
+    assert "localization is left out: FullyConnectedNetwork has no class activation map" in caplog.text
+    trainer = build_trainer(config, RunDirectory(tmp_path), None)
+    assert not any(isinstance(callback, LocalizationCallback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    with pytest.raises(NoClassMapError, match="_gap"):
+        build_localizer(composed(*few, "cam=cam"), network, (64, 64))

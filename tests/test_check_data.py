@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from cam_lightning import check_data, evaluate, resize_data, train
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 VOC = (
     "<annotation><size><width>60</width><height>40</height></size><object><name>{name}</name>"
@@ -62,7 +63,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     register_resolvers()
 
     def run(entry: Any, *overrides: str) -> Path:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             config: DictConfig = hydra.compose(entry.__name__.rpartition(".")[2], overrides=list(overrides))
         folder = RunDirectory.create(tmp_path / "runs", "job")
         config.run_dir = str(folder.path)

@@ -12,14 +12,16 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from toy_localization import localization_of
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth
 from cam_lightning.evaluate_maps import run
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.localization import map_scorer
 from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 SIZE = (14, 18)
 NAMES = ["a/good 1.jpg", "a/good, 2.jpg", "b/c/small.jpg", "b/range.jpg", "nan.jpg", "flat.jpg", "gone.jpg", "cut.jpg"]
@@ -98,7 +100,7 @@ def test_every_image_counts_and_every_problem_has_a_name(folders: dict[str, Path
                 continue  # the benchmark takes 0.5 everywhere as everywhere above; see the next test
             first, end = scorer.truth.first_row_N1[image : image + 2]
             boxes = torch.from_numpy(scorer.truth.corners_M4[first:end] + np.array([0, 0, 1, 1])).float()
-            localization = Localization(blank, blank, blank, blank, map_hw[None], blank, blank)
+            localization = localization_of(blank, blank, blank, blank, map_hw[None], blank, blank)
             truth = GroundTruth(blank, boxes[None], torch.tensor([len(boxes)]), torch.tensor([[20, 30]]))
             largest.update(localization, truth)
             multi.update(localization, truth)
@@ -135,7 +137,7 @@ def test_half_open_corners_matter_to_exact_boxes_alone(folders: dict[str, Path])
 def job(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(RUN_DIR_VARIABLE, "")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("evaluate_maps")
     for name, value in options.items():
         config[name] = str(value) if isinstance(value, Path) else value
@@ -150,6 +152,7 @@ def test_the_job(
     monkeypatch.setenv("COLUMNS", "120")
     path = job({**folders, "map_size": [14, 18], "threads": 1}, tmp_path, monkeypatch)
     results = json.loads((path / "results.json").read_text())
+    specs = results.pop("specs")
     assert results == scored(**folders, map_size=SIZE).results(), "0.001, wsol, three IoU are what is not asked for"
     with (path / "problems.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
@@ -163,8 +166,10 @@ def test_the_job(
         ]
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if "MaxBoxAcc " in line)
-    assert f"{results['max_box_accuracy']:.2%} at {results['max_box_accuracy/threshold']:.3f}" in row
+    assert f"{results['max_box_accuracy']:.2%} at {results['max_box_accuracy/threshold']:g}" in row
     assert f"{results['components/max_box_accuracy']:.2%}" in row
+    assert specs.keys() == {key for key in results if not key.startswith("protocol/")}
+    assert specs["components/max_box_accuracy/threshold"]["of"] == "components/max_box_accuracy"
     assert "1 × missing (no file: a miss at every threshold, score 0 in every pixel): gone.jpg" in out
     for name in ("small.jpg", "range.jpg", "nan.jpg", "flat.jpg", "cut.jpg"):
         assert name in out

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from cam_lightning import load, localize, predict
 from cam_lightning.launch.entry_point import CONF, readable, register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import VERSION_BASE
 from cam_lightning.sink.photo_predictions import _ahead
 
 SIZE = 64
@@ -48,7 +49,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ran(tmp_path: Path, *arguments: str) -> Path:
     """Runs the work of `predict` on a command line's arguments, in this process."""
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("predict", overrides=readable(list(arguments)))
     run = RunDirectory.create(tmp_path, "x", tmp_path / "run")
     predict.run(config, run)
@@ -180,7 +181,7 @@ def test_any_photo_can_be_given_on_the_command_line(
         (f"images={value}", [value]),
         (f"images=[other one.jpg,'{quoted}']", ["other one.jpg", value]),
     ):
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             config = hydra.compose("predict", overrides=readable([argument]))
         assert find_photos(predict._images(config)) == [Path(name) for name in expected]
 

@@ -20,8 +20,9 @@ from torchvision.transforms.v2 import functional as vision
 from cam_lightning import evaluate
 from cam_lightning.dataset.imagenet import imagenet_classes
 from cam_lightning.dataset.pipeline.storage import Storage
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 BATCHES, BATCH_SIZE = 3, 20
 
@@ -48,7 +49,7 @@ def test_evaluation_says_what_a_plain_loop_says(
     weights = reference_data / "squeezenet" / "squeezenet1_0-imagenet.pth"
     run = RunDirectory.create(tmp_path, "x", tmp_path / "run")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose(
             "evaluate",
             overrides=[

@@ -10,8 +10,9 @@ from pathlib import Path
 import hydra
 import pytest
 
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
+from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.score_submission import run, score
 
 
@@ -40,6 +41,8 @@ def test_the_errors_and_what_they_are_of(files: dict[str, Path]) -> None:
     assert results["num_blacklisted"] == 0
     assert results["protocol/blacklist"] == "none"
     assert results["protocol/predictions"] == str(files["predictions"])
+    assert results["protocol/rule"] == "ILSVRC CLS-LOC devkit, eval_clsloc"
+    assert "protocol/arithmetic" not in results
 
 
 def test_a_wrong_number_of_rows_and_missing_files(files: dict[str, Path]) -> None:
@@ -58,7 +61,7 @@ def test_the_job(
     """Prints every number with the digits that the devkit's table has, and keeps them all as JSON."""
     monkeypatch.setenv(RUN_DIR_VARIABLE, "")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("score_submission")
     folder = RunDirectory.create(tmp_path / "runs", "score")
     with pytest.raises(ValueError, match="needs predictions=FILE labels=FILE boxes=FILE; no predictions given"):
@@ -91,5 +94,5 @@ def test_an_unknown_option_gets_the_choices(tmp_path: Path) -> None:
         timeout=120,
     )
     assert answer.returncode != 0
-    assert "There is no prediction; score_submission has: arithmetic, blacklist, boxes, labels" in answer.stderr
+    assert "There is no prediction; score_submission has: blacklist, boxes, labels" in answer.stderr
     assert "Did you mean predictions?" in answer.stderr

@@ -13,7 +13,8 @@ import hydra
 import pytest
 from commands import run
 
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.train import _warn
 
 TINY = [
@@ -269,7 +270,7 @@ def test_fast_dev_run_works(tmp_path: Path) -> None:
 )
 def test_what_few_would_mean_is_said(arguments: list[str], says: str, caplog: pytest.LogCaptureFixture) -> None:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         _warn(hydra.compose("train", overrides=arguments))
     assert bool(caplog.text) == bool(says)
     assert says in caplog.text

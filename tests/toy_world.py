@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from lightning import Trainer
-from torch import Tensor, nn
+from torch import nn
+from toy_network import ToyGap
 
-from cam_lightning.contracts import ClassifierOutput
+from cam_lightning.contracts import Normalization
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
 from cam_lightning.method.classification import Classification
@@ -62,24 +63,17 @@ class ToyData(LocalizationDataModule):
         return class_name.upper()
 
 
-class ToyNetwork(nn.Module):
+class ToyNetwork(ToyGap):
     """Nine units on 4×16 cells, average pooling, a linear layer."""
 
-    mean, std = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
-    has_cam = True
+    normalization = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(nn.Sequential(nn.Conv2d(3, 9, 4, stride=4), nn.ReLU(), nn.Dropout(0.5)), 9, NUM_CLASSES)
         generator = torch.Generator().manual_seed(0)
-        self.trunk = nn.Sequential(nn.Conv2d(3, 9, 4, stride=4), nn.ReLU(), nn.Dropout(0.5))
-        self.classifier = nn.Linear(9, NUM_CLASSES)
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(torch.randint(-2, 3, parameter.shape, generator=generator))
-
-    def forward(self, x_B3HW: Tensor) -> ClassifierOutput:
-        features_BKhw = self.trunk(x_B3HW)
-        return ClassifierOutput(self.classifier(features_BKhw.mean((2, 3))), features_BKhw)
 
 
 @pytest.fixture

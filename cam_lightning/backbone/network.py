@@ -62,6 +62,8 @@ class TrunkNetwork(nn.Module):
         self.published = published
         self.new_layers: tuple[str, ...] = ()
         """Layers that loaded weights did not cover, by name; empty also when nothing was loaded."""
+        self.is_loaded = False
+        """Whether weights were loaded, so that layers are new or kept."""
         self.recipe: Recipe | None = None
         """How to use it on images without labels; known where it was loaded for that."""
 

@@ -87,6 +87,7 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
         )
     network.load_state_dict(matched, strict=False)
     network.new_layers = new_layers
+    network.is_loaded = True
     _log.info("%s: loaded %d tensors", weights, len(matched))
     _log.info("%s: new, kept at initialisation: %s", weights, ", ".join(new_layers) or "nothing")
     _log.info("%s: left over in the weights: %s", weights, _summary(left_over))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cam_lightning.contracts import Proposals
 from cam_lightning.functional.distance_transform import RECTIFICATIONS, RELEASED_LEVELS, loose_and_tight_boxes
+from cam_lightning.functional.post_processing import check_option
 
 BOXES = ("loose", "tight")
 
@@ -25,8 +26,7 @@ class DistanceTransform:
         self, levels: Sequence[int] = RELEASED_LEVELS, rectify: str = "absolute", which: str = "loose"
     ) -> None:
         check_options(levels, rectify)
-        if which not in BOXES:
-            raise ValueError(f"box.which is one of {', '.join(BOXES)}; got {which!r}")
+        check_option("box.which", which, BOXES)
         self.levels = tuple(levels)
         self.rectify = rectify
         self.which = which
@@ -56,8 +56,7 @@ def check_options(levels: Sequence[int], rectify: str) -> None:
     """Raises ValueError for what no heatmap can be boxed with: before a run trains, not at its first map."""
     if not levels or not all(isinstance(level, int) and 0 <= level < 255 for level in levels):
         raise ValueError(f"box.levels are grey levels, whole numbers in 0..254; got {list(levels)}")
-    if rectify not in RECTIFICATIONS:
-        raise ValueError(f"box.rectify is one of {', '.join(RECTIFICATIONS)}; got {rectify!r}")
+    check_option("box.rectify", rectify, RECTIFICATIONS)
 
 
 def heatmap_protocol(levels: Sequence[int], rectify: str) -> dict[str, str | float]:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cam_lightning.contracts import Proposals
 from cam_lightning.functional.box import rescale
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
-from cam_lightning.functional.kernel.threshold_levels import threshold_levels
-from cam_lightning.functional.largest_component import NORMALISATIONS, UPSAMPLINGS, largest_component_boxes
+from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.post_processing import PostProcessing, check_option
+from cam_lightning.functional.threshold_curve import boxes_at_thresholds
 
 FRAMES = ("original", "input")
 
@@ -33,30 +33,21 @@ class LargestComponent:
         upsample: str = "bilinear",
     ) -> None:
         # Here, and not at the first map, so that a run with a misspelt option ends before it trains.
-        for option, value, choices in (
-            ("normalise", normalise, NORMALISATIONS),
-            ("frame", frame, FRAMES),
-            ("upsample", upsample, UPSAMPLINGS),
-        ):
-            if value not in choices:
-                raise ValueError(f"box.{option} is one of {', '.join(choices)}; got {value!r}")
-        if normalise != "none" and not 0 <= threshold < 1:
-            raise ValueError(f"box.threshold is a share of the normalised map, in [0, 1); got {threshold}")
+        check_option("box.frame", frame, FRAMES)
+        self.rule = PostProcessing(upsample, rectify, normalise, where="box.")
+        self.rule.check_threshold(threshold, where="box.")
         self.threshold = threshold
-        self.normalise = normalise
-        self.rectify = rectify
         self.frame = frame
-        self.upsample = upsample
 
     def protocol(self) -> dict[str, str | float]:
         """The rule in words that a results file can hold."""
         return {
             "rule": "largest_component",
             "threshold": self.threshold,
-            "normalise": self.normalise,
-            "rectify": str(self.rectify).lower(),
+            "normalise": self.rule.normalise,
+            "rectify": str(self.rule.rectify).lower(),
             "frame": self.frame,
-            "upsample": self.upsample,
+            "upsample": self.rule.upsample,
             "connectivity": "8",
         }
 
@@ -67,10 +58,8 @@ class LargestComponent:
         boxes_M4, degenerate_M = largest_component_boxes(
             map_BThw.detach().float().cpu().reshape(B * T, h, w).numpy(),
             frame_size_B2.repeat_interleave(T, dim=0).numpy(),
-            threshold=self.threshold,
-            normalise=self.normalise,
-            rectify=self.rectify,
-            upsample=self.upsample,
+            self.threshold,
+            self.rule,
         )
         boxes_BP4 = torch.from_numpy(boxes_M4).view(B, T, 4)
         if self.frame == "input":
@@ -85,10 +74,8 @@ class LargestComponent:
         Thresholds rise, and there are at most 255; `size` is the image's height and width.
         """
         frame_size = size if self.frame == "original" else input_size
-        level_HW = threshold_levels(
-            map_hw.detach().float().cpu().numpy(), frame_size, thresholds_Q, self.normalise, self.rectify, self.upsample
-        )
-        boxes_Q4 = torch.from_numpy(largest_boxes(level_HW, "components")[: len(thresholds_Q)]).float()
+        map_hw = map_hw.detach().float().cpu()
+        boxes_Q4 = torch.from_numpy(boxes_at_thresholds(map_hw.numpy(), frame_size, thresholds_Q, self.rule)).float()
         if self.frame == "input":
             boxes_Q4 = rescale(boxes_Q4[None], torch.tensor([frame_size]), torch.tensor([size]))[0]
         return boxes_Q4

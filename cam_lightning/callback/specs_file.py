@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -12,11 +13,14 @@ FILE = "specs.json"
 
 
 class SpecsFile(Callback):
-    """Writes the file anew, on rank zero, whenever an evaluation or an epoch has brought new numbers."""
+    """Writes the file anew, on rank zero, whenever an evaluation or an epoch has brought new numbers.
+
+    In the order in which they were made. A run that goes on keeps what it knew of the numbers logged before.
+    """
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
-        self._written: dict[str, Any] = {}
+        self._written: dict[str, Any] = _read(run) if run.is_resumed else {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(pl_module)
@@ -31,7 +35,15 @@ class SpecsFile(Callback):
         self._write(pl_module)
 
     def _write(self, pl_module: Any) -> None:
-        specs = {key: spec._asdict() for key, spec in sorted(pl_module.specs.items())}
+        specs = self._written | {key: spec._asdict() for key, spec in pl_module.specs.items()}
         if specs != self._written:
             self.run.write_json(FILE, specs)
             self._written = specs
+
+
+def _read(run: RunDirectory) -> dict[str, Any]:
+    try:
+        specs = json.loads((run.path / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return specs if isinstance(specs, dict) else {}

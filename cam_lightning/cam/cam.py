@@ -33,7 +33,9 @@ class ClassActivationMap:
 
 
 def _own_maps(network: Network, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
-    map_BThw = network.class_maps(output, classes_BT)
+    # In bfloat16 the cells that hold the maximum would tie.
+    with torch.autocast(output.features_BKhw.device.type, enabled=False):
+        map_BThw = network.class_maps(output, classes_BT)
     if map_BThw is None:
         raise NoClassMapError(
             f"{type(network).__name__} has no class activation map: it does not end in global pooling and one linear "

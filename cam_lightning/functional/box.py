@@ -33,3 +33,11 @@ def rescale(boxes_BN4: Tensor, from_size_B2: Tensor, to_size_B2: Tensor) -> Tens
     """Boxes (B, N, 4) of one frame in the pixels of another; sizes (B, 2) are heights and widths."""
     factor_B2 = (to_size_B2.double() / from_size_B2.double()).flip(-1)
     return (boxes_BN4.double() * torch.cat([factor_B2, factor_B2], dim=-1)[:, None]).float()
+
+
+def as_fractions(boxes_N4: Tensor, height: int, width: int) -> Tensor:
+    """Half-open xyxy boxes in pixels as float64 fractions (N, 4) in 0..1 of an image's width and height.
+
+    What a box has outside its image is cut off.
+    """
+    return (boxes_N4.double() / boxes_N4.new_tensor([width, height, width, height]).double()).clamp(0, 1)

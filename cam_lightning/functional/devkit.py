@@ -14,12 +14,6 @@ NUM_GUESSES = 5
 """Guesses per image that count; the devkit ignores further ones."""
 
 
-ARITHMETICS = ("exact", "octave")
-"""How areas are computed: `exact`, in doubles; `octave`, as the devkit's script comes out under Octave where the true
-boxes were kept in a MAT file: as integers of 8 or 16 bits, so that areas end at 255 or 65,535 and large boxes are hit
-almost always."""
-
-
 class Guesses(NamedTuple):
     """What a submission says of N images: G guesses each, the best first."""
 
@@ -53,20 +47,15 @@ def localization_errors(
     truth_N: np.ndarray,
     boxes: TrueBoxes,
     blacklisted_N: np.ndarray | None = None,
-    arithmetic: str = "exact",
 ) -> np.ndarray:
     """The share of images for which none of the first g guesses is right, for g = 1..G: float64 (G,).
 
     A guess is right if its class is the image's and its box has an intersection over union of at least 0.5 with
     one of the image's boxes of that class; boxes of other classes do not count. Images marked in `blacklisted_N`
-    are left out. `arithmetic` is one of `ARITHMETICS`. `eval_clsloc.m` and `compute_overlap.m`.
+    are left out. `eval_clsloc.m` and `compute_overlap.m`.
 
-    Raises ValueError if an image that counts has no box of its class (the devkit stops there), if none counts, or
-    for an unknown arithmetic.
+    Raises ValueError if an image that counts has no box of its class (the devkit stops there), or if none counts.
     """
-    if arithmetic not in ARITHMETICS:
-        raise ValueError(f"arithmetic is one of {', '.join(ARITHMETICS)}; got {arithmetic!r}")
-    overlap = _intersection_over_union if arithmetic == "exact" else _saturating_intersection_over_union
     counts_N = np.ones(len(truth_N), np.bool_) if blacklisted_N is None else ~blacklisted_N
     if not counts_N.any():
         raise ValueError("no image is left to score: all are blacklisted")
@@ -76,7 +65,7 @@ def localization_errors(
     if not has_box_N[counts_N].all():
         first = int(np.flatnonzero(counts_N & ~has_box_N)[0])
         raise ValueError(f"image {first + 1} has no box of its class {truth_N[first]}")
-    overlaps_MG = overlap(guesses.box_NG4[image_M], box_M4[:, None]) >= 0.5
+    overlaps_MG = _intersection_over_union(guesses.box_NG4[image_M], box_M4[:, None]) >= 0.5
     overlaps_NG = np.zeros(guesses.label_NG.shape, np.bool_)
     np.logical_or.at(overlaps_NG, image_M, overlaps_MG)
     return _errors((overlaps_NG & (guesses.label_NG == truth_N[:, None]))[counts_N])
@@ -98,23 +87,3 @@ def _intersection_over_union(a_4: np.ndarray, b_4: np.ndarray) -> np.ndarray:
 
 def _area(box_4: np.ndarray) -> np.ndarray:
     return (box_4[..., 2:] - box_4[..., :2] + 1).prod(axis=-1)
-
-
-def _saturating_intersection_over_union(guess_4: np.ndarray, true_4: np.ndarray) -> np.ndarray:
-    """As `_intersection_over_union`, where a true box is in the smallest unsigned integers that hold it.
-
-    Whatever meets such an integer becomes one: it is rounded, and ends at 0 and at the largest. So the sides of an
-    intersection are never below 1, an area may be too small, and the quotient itself is 0 or 1 or more.
-    """
-    largest = np.where(true_4.max(axis=-1) <= 255, 255.0, 65535.0)[..., None]
-
-    def held(value: np.ndarray) -> np.ndarray:
-        return np.clip(np.floor(value + 0.5), 0, largest)
-
-    low_2 = held(np.maximum(guess_4[..., :2], true_4[..., :2]))
-    high_2 = held(np.minimum(guess_4[..., 2:], true_4[..., 2:]))
-    intersection = held(held(held(high_2 - low_2) + 1).prod(axis=-1, keepdims=True))
-    true_area = held(held(held(true_4[..., 2:] - true_4[..., :2]) + 1).prod(axis=-1, keepdims=True))
-    union = held(held(_area(guess_4)[..., None] + true_area) - intersection)
-    with np.errstate(divide="ignore"):
-        return held(intersection / union)[..., 0]

@@ -14,9 +14,15 @@ import numpy as np
 import torch
 
 from cam_lightning.functional.imresize import imresize
+from cam_lightning.functional.post_processing import PostProcessing, check_option, normalised
 
 RELEASED_LEVELS = (20, 100, 110)
-RECTIFICATIONS = ("absolute", "zero")
+RECTIFICATIONS = {
+    "absolute": PostProcessing(normalise="minmax"),
+    "zero": PostProcessing(rectify=True, normalise="max"),
+}
+"""How a map is made positive, and the rule that says which raw maps name no region: absolute values of a map that is
+nowhere positive do."""
 _MARGIN = 5
 """Pixels at the right and bottom edges that no rectangle reaches."""
 
@@ -31,8 +37,8 @@ def loose_and_tight_boxes(
 
     Each map is upsampled to its image's height and width `size_M2`, becomes a heatmap (`heatmap`), and gives the
     first two of `rectangles`: loose and tight, float32 xyxy, half-open, in those pixels. Where there is only one
-    rectangle, it is both. A map that is constant, not finite or nowhere positive, or whose heatmap has no
-    rectangle, names no region: both its boxes are the whole image. Zhou et al. 2016, section 3.2.
+    rectangle, it is both. A map that has no heatmap, or whose heatmap has no rectangle, names no region: both its
+    boxes are the whole image. Zhou et al. 2016, section 3.2.
     """
     boxes_M24 = np.empty((len(map_Mhw), 2, 4), np.float32)
     degenerate_M = np.empty(len(map_Mhw), np.bool_)
@@ -49,22 +55,20 @@ def heatmap(map_hw: np.ndarray, size: tuple[int, int], rectify: str = "absolute"
 
     Bicubic upsampling (`imresize`) to height and width `size`, then `rectify`: `absolute` values, as the released
     merging of crops takes them, or negative values set to `zero`; then divided by the maximum, times 255, rounded.
-    Raises ValueError for any other `rectify`.
+    It names no region where the raw map does not, see `RECTIFICATIONS`. Raises ValueError for any other `rectify`.
     """
-    if rectify not in RECTIFICATIONS:
-        raise ValueError(f"rectify must be one of {', '.join(RECTIFICATIONS)}; got {rectify!r}")
-    if not np.isfinite(map_hw).all() or map_hw.min() == map_hw.max():
+    check_option("rectify", rectify, RECTIFICATIONS)
+    if RECTIFICATIONS[rectify].without_region(map_hw[None].astype(np.float32))[0]:
         return None
     value_HW = imresize(torch.from_numpy(np.ascontiguousarray(map_hw)), size).numpy()
     if rectify == "absolute":
         np.abs(value_HW, out=value_HW)
     else:
         np.maximum(value_HW, 0, out=value_HW)
-    high = value_HW.max()
+    high = float(value_HW.max())
     if not high > 0:
         return None
-    # In place: what costs here is memory, not arithmetic.
-    value_HW /= high
+    value_HW = normalised(value_HW, (0.0, high), high)
     value_HW *= 255
     value_HW += 0.5
     return value_HW.astype(np.uint8)

@@ -7,9 +7,9 @@ Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
+from cam_lightning.functional.kernel.pixel_average_precision import count_scores
+
 _CELLS = 4096
 
 
@@ -31,7 +31,7 @@ def count_pixels(score_HW: np.ndarray, mask_HW: np.ndarray, thresholds_Q: np.nda
     # Where in the grid to begin the search: the bin of each cell's lower end.
     first_bin = np.searchsorted(edges_Q, np.arange(_CELLS + 1) / _CELLS, side="right") - 1
     counts_2Q = np.zeros((2, len(edges_Q)), np.int64)
-    if not _count(score_HW, mask_HW, edges_Q, np.maximum(first_bin, 0), counts_2Q):
+    if not count_scores(score_HW, mask_HW, edges_Q, np.maximum(first_bin, 0), counts_2Q):
         low, high = score_HW.min(), score_HW.max()
         raise ValueError(f"scores must lie in [{edges_Q[0]}, 1]; got {low} to {high}")
     return counts_2Q
@@ -59,26 +59,3 @@ def pixel_average_precision(counts_2Q: np.ndarray) -> float:
     precision_Q, recall_Q = precision_and_recall(counts_2Q)
     gained_Q = recall_Q - np.append(recall_Q[1:], 0.0)
     return float(np.nansum(precision_Q * gained_Q))
-
-
-@_kernel
-def _count(
-    score_HW: np.ndarray,
-    mask_HW: np.ndarray,
-    edges_Q: np.ndarray,
-    first_bin: np.ndarray,
-    counts_2Q: np.ndarray,
-) -> bool:
-    """Counts pixels, and says whether all scores that count lie between the first edge and 1."""
-    num_cells, last = len(first_bin) - 1, len(edges_Q) - 1
-    for y in range(score_HW.shape[0]):
-        for x in range(score_HW.shape[1]):
-            score = np.float64(score_HW[y, x])
-            if not (edges_Q[0] <= score <= 1):  # true of NaN, too
-                return False
-            if mask_HW[y, x] == 0 or mask_HW[y, x] == 1:
-                q = first_bin[int(score * num_cells)]
-                while q < last and edges_Q[q + 1] <= score:
-                    q += 1
-                counts_2Q[0 if mask_HW[y, x] == 1 else 1, q] += 1
-    return True

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from cam_lightning.launch.override import assign, key_of
-from cam_lightning.run.place import CONF
+from cam_lightning.run.override import assign, key_of
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 SEVERAL = ("cam", "box")
 """Groups of which several are scored at once: `cam=[cam,grad_cam]`. The first is the run's own."""
@@ -68,7 +68,7 @@ def suggestion(name: str, arguments: list[str]) -> str:
     chosen = [override for override in overrides if override.partition("=")[0] in groups]
     lines = []
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             # Of a sweep's choices, the first.
             config = hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
     except HydraException:

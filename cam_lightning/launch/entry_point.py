@@ -22,14 +22,14 @@ from cam_lightning.launch.argument import SEVERAL, readable, suggestion
 from cam_lightning.launch.error import USER_ERRORS, message, root_cause
 from cam_lightning.launch.guard import require_trusted_hydra
 from cam_lightning.launch.option import keep_paths
-from cam_lightning.launch.override import key_of
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import command_line, resumed_config
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.environment import record_environment
 from cam_lightning.run.interruption import Interrupted, interruption
 from cam_lightning.run.log import start_logging
-from cam_lightning.run.place import CONF
+from cam_lightning.run.override import key_of
+from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.run.printing import outlive_reader
 from cam_lightning.sweep.job import run_apart
 from cam_lightning.sweep.sweeper import register_sweepers
@@ -45,7 +45,7 @@ def entry_point(name: str) -> Callable[[], None]:
     register_resolvers()
     was_composed = False
 
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+    @hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)
     def task(config: DictConfig) -> None:
         nonlocal was_composed
         was_composed = True

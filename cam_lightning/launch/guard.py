@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from cam_lightning.launch.argument import config_folders
-from cam_lightning.run.place import CONF
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 TRUSTED = ("hydra.", "hydra_plugins.")
 """What our own choices of launchers and sweepers are: Hydra's, its plugins', and ours, which are a plugin too."""
@@ -29,7 +29,7 @@ def require_trusted_hydra(name: str, arguments: list[str]) -> None:
     overrides = [each for each in arguments if "=" in each and not each.startswith("-")]
     search = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             given = [*overrides, *([f"hydra.searchpath=[{search}]"] if folders else [])]
             config = hydra.compose(name, [*given], return_hydra_config=True)
         node = OmegaConf.to_container(config.hydra, resolve=False)

@@ -1,38 +1,28 @@
-"""What the parts of a configuration say of their options, beside them in their own yaml.
-
-_options_: {root: path, num_workers: manner}
-
-path     a place of what the run reads: made absolute where it exists, and may be given anew when a run goes on
-manner   how the run is carried out, not what it computes: may be given anew, and tells no two runs apart
-extent   how far it goes: may be given anew, unless a part is laid out over all of it (`_fixed_extent_`)
-"""
+"""Declared options (`run/option.py`) of a configuration that Hydra has composed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-KINDS = ("path", "manner", "extent")
+from cam_lightning.run import option
 
 
 def declared(config: Any, *kinds: str) -> list[str]:
-    """The dotted keys of the options of these kinds, of every part of a configuration; those alone that it has."""
-    found = []
-    for place, node in _parts(config):
-        for option, kind in (node.get("_options_") or {}).items():
-            if kind not in KINDS:
-                raise ValueError(f"{place}._options_.{option} is one of {', '.join(KINDS)}; got {kind!r}")
-            if kind in kinds and option in node:
-                found.append(f"{place}.{option}")
-    return found
+    """As `run.option.declared`."""
+    return option.declared(_plain(config), *kinds)
 
 
 def has_fixed_extent(config: Any) -> bool:
-    """Whether a part is laid out over the whole extent, such as a learning rate that falls to nothing at its end."""
-    return any(node.get("_fixed_extent_") for _, node in _parts(config))
+    """As `run.option.has_fixed_extent`."""
+    return option.has_fixed_extent(_plain(config))
+
+
+def _plain(config: Any) -> Any:
+    """As written: what an interpolation stands for is met where it is."""
+    return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
 
 
 def keep_paths(config: DictConfig) -> None:
@@ -50,18 +40,3 @@ def _absolute(value: Any) -> Any:
         return value
     path = os.path.expanduser(value)
     return os.path.abspath(path) if os.path.exists(path) else value
-
-
-def _parts(node: Any, place: str = "") -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Every mapping below a node, with where it is."""
-    if not isinstance(node, DictConfig | Mapping):
-        return
-    if place:
-        yield place, node
-    for key in node:
-        if isinstance(node, DictConfig) and OmegaConf.is_missing(node, key):
-            continue
-        # Not through interpolations: what they stand for is met where it is.
-        if isinstance(node, DictConfig) and OmegaConf.is_interpolation(node, key):
-            continue
-        yield from _parts(node[key], f"{place}.{key}" if place else str(key))

@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.launch.option import declared, has_fixed_extent
-from cam_lightning.launch.override import key_of
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.earlier import upgraded_config
+from cam_lightning.run.override import key_of
 from cam_lightning.run.trust import require_plain
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ import torch
 from cam_lightning.contracts import Results
 from cam_lightning.dataset.format.map_folder import PROBLEMS, read_mask, read_score_map
 from cam_lightning.dataset.format.wsol_metadata import read_metadata
-from cam_lightning.functional.kernel.level_sweep import MODES, quantise
+from cam_lightning.functional.max_box_accuracy import MODES, quantise
 from cam_lightning.metric.max_box_accuracy import CORNERS, MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.metric.pixel_average_precision import PixelAveragePrecision
 

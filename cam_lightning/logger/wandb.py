@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from cam_lightning.logger.wandb_overlays import WandbOverlays
-from cam_lightning.logger.wandb_run import start_run
+from cam_lightning.logger.wandb_run import STEP, start_run
 
 
 class WandbLogger(Logger):
@@ -49,7 +49,7 @@ class WandbLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.run.log({**metrics, **self.sink.take(), "trainer/global_step": step})
+        self.run.log({**metrics, **self.sink.take(), STEP: step})
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | argparse.Namespace, *args: Any, **kwargs: Any) -> None:

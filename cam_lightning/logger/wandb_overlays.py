@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
-from cam_lightning.functional.fraction import as_fractions
+from cam_lightning.functional.box import as_fractions
 from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, localization_picture
 

@@ -13,6 +13,9 @@ import yaml
 
 log = logging.getLogger(__name__)
 
+STEP = "trainer/global_step"
+"""What every number is drawn over."""
+
 
 def start_run(run_dir: Path, project: str, entity: str | None, mode: str, group: str | None = None) -> Any:
     """Opens the job's one run, in a group such as its sweep, and returns it; the configuration is read from `run_dir`.
@@ -61,7 +64,7 @@ def start_run(run_dir: Path, project: str, entity: str | None, mode: str, group:
     where = run.url if mode == "online" else f"{Path(run.dir).parent}; `wandb sync` uploads it"
     log.info("Weights & Biases, %s: %s", mode, where)
     # Steps are the trainer's, as in metrics.csv; W&B's own count the calls.
-    run.define_metric("*", step_metric="trainer/global_step")
+    run.define_metric("*", step_metric=STEP)
     return run
 
 
@@ -73,14 +76,21 @@ def _earlier_id(run_dir: Path) -> str | None:
 
 
 def finish_run(run_dir: Path, exit_code: int) -> None:
-    """Closes the job's run, if it has one, with `results.json` as its summary and the job's exit code."""
+    """Closes the job's run, if it has one, with `results.json` as its summary and the job's exit code.
+
+    What each number is stays out of the summary; of those that have a better direction W&B is told it.
+    """
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return
     run = wandb.run
-    results = run_dir / "results.json"
-    if results.exists():
-        run.summary.update(json.loads(results.read_text(encoding="utf-8")))
+    file = run_dir / "results.json"
+    if file.exists():
+        results = json.loads(file.read_text(encoding="utf-8"))
+        for key, spec in results.pop("specs", {}).items():
+            if spec["better"] is not None:
+                run.define_metric(key, step_metric=STEP, summary="min" if spec["better"] == "lower" else "max")
+        run.summary.update(results)
     run.finish(exit_code=exit_code)
     # `finish` returns before the last records are on the disk; the end of wandb's own process does not.
     wandb.teardown(exit_code=exit_code)

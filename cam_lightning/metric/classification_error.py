@@ -35,10 +35,10 @@ class ClassificationError(CounterMetric):
 
     def specs(self) -> dict[str, Spec]:
         return {
-            "num_images": Spec("images", "count", better=None),
+            "num_images": Spec("images", "count", better=None, headline=0),
             **{
                 f"classification_error/top{k}": Spec(
-                    f"classification error, top-{k}", family="classification_error", headline=place, label=f"top-{k}"
+                    f"classification error, top-{k}", family="classification error", headline=place, label=f"top-{k}"
                 )
                 for place, k in enumerate((1, 5), start=40)
             },

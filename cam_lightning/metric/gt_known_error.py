@@ -35,6 +35,6 @@ class GtKnownError(CounterMetric):
         # On one plate with the errors of boxes: it is what they come to when every class is right.
         return {
             "gt_known_error": Spec(
-                "GT-known error", family="localization_error", has_baseline=True, headline=20, label="GT-known"
+                "GT-known error", family="localization error", has_baseline=True, headline=20, label="GT-known"
             )
         }

@@ -58,7 +58,7 @@ class GtKnownErrorBySize(CounterMetric):
             key = f"gt_known_error_by_size/{low:g}_to_{high:g}"
             specs[key] = Spec(
                 f"GT-known error, objects of {low:g} to {high:g} of the image",
-                family="gt_known_error_by_size",
+                family="GT-known error by the object's share of the image",
                 has_baseline=True,
                 label=f"{low:g} to {high:g}",
             )

@@ -42,7 +42,7 @@ class LocalizationError(CounterMetric):
         return {
             f"localization_error/top{k}": Spec(
                 f"localization error, top-{k}",
-                family="localization_error",
+                family="localization error",
                 has_baseline=True,
                 headline=place,
                 label=f"top-{k}",

@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, Localization, Spec
-from cam_lightning.functional.kernel.level_overlap import best_overlaps
-from cam_lightning.functional.kernel.level_sweep import MODES, largest_boxes, levels_of, overlaps, quantise, wsol_truth
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.max_box_accuracy import (
+    MODES,
+    best_overlaps,
+    largest_boxes,
+    levels_of,
+    overlaps,
+    quantise,
+    wsol_truth,
+)
+from cam_lightning.functional.post_processing import PostProcessing, check_option, score_map
 from cam_lightning.metric.counter import CounterMetric
 
 CORNERS = ("inclusive", "half_open")
@@ -21,9 +28,9 @@ CORNERS = ("inclusive", "half_open")
 class _LevelSweep(CounterMetric):
     """Counts, for every threshold on the map of the true class, the images whose box overlaps a true one enough.
 
-    `interval` lies between thresholds. `mode` is `components` or `wsol`, see `functional/kernel/level_sweep.py`.
+    `interval` lies between thresholds. `mode` is `components` or `wsol`, see `functional/max_box_accuracy.py`.
     `map_size` is the height and width that maps are upsampled to, by default each image's own; the other options of
-    maps are those of `score_map`. Maps that name no region count as `mode` says of levels with nothing above.
+    maps are those of `PostProcessing`. Maps that name no region count as `mode` says of levels with nothing above.
     `corners` says, for `wsol` alone, which corners the benchmark's metadata have for the dataset: `inclusive`
     (ILSVRC), or `half_open` (CUB, where x + w stands for the right edge). Images without a known box do not count.
     """
@@ -42,9 +49,11 @@ class _LevelSweep(CounterMetric):
         upsample: str = "bilinear",
         corners: str = "inclusive",
     ) -> None:
-        for option, value, choices in (("mode", mode, MODES), ("corners", corners, CORNERS)):
-            if value not in choices:
-                raise ValueError(f"{type(self).__name__}: {option} is one of {', '.join(choices)}; got {value!r}")
+        where = f"{type(self).__name__}: "
+        check_option(f"{where}mode", mode, MODES)
+        check_option(f"{where}corners", corners, CORNERS)
+        rule = PostProcessing(upsample, rectify, normalise, where)
+        rule.check_scores(where)
         if not 0 < interval <= 1 or not iou_thresholds:
             raise ValueError(
                 f"{type(self).__name__} needs an interval in (0, 1] and an IoU threshold; "
@@ -57,8 +66,7 @@ class _LevelSweep(CounterMetric):
         self.mode = mode
         self.map_size = None if map_size is None else (int(map_size[0]), int(map_size[1]))
         self.corners = corners
-        self.rule: dict[str, Any] = {"normalise": normalise, "rectify": rectify, "upsample": upsample}
-        score_map(torch.zeros(1, 1), (1, 1), **self.rule)  # so that a misspelt option is found before any training
+        self.rule = rule
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
         """Counts one batch; both arguments on the CPU, boxes in frame `original`."""
@@ -70,7 +78,7 @@ class _LevelSweep(CounterMetric):
                 continue
             size = (int(size_2[0]), int(size_2[1]))
             map_size = self.map_size or size
-            level_HW = quantise(score_map(map_hw, map_size, **self.rule))
+            level_HW = quantise(score_map(map_hw, map_size, self.rule))
             hits_IQ += self.hits_of(level_HW, boxes_N4[:num_boxes].double().numpy(), size)
         self.add("hits", torch.from_numpy(hits_IQ))
         self.add("num_images", (truth.num_boxes_B > 0).sum())
@@ -92,7 +100,7 @@ class _LevelSweep(CounterMetric):
     def _best_specs(self, key: str, title: str) -> dict[str, Spec]:
         """Of what `_best` gives."""
         return {
-            key: Spec(title, better="higher", family=key.partition("/")[0], label=title),
+            key: Spec(title, better="higher", family=title.partition(",")[0], label=title.partition(", ")[2] or title),
             f"{key}/threshold": Spec("best threshold", "number", better=None, of=key, role="threshold"),
         }
 
@@ -170,7 +178,7 @@ class MaxBoxAccuracyV2(_LevelSweep):
 
     def specs(self) -> dict[str, Spec]:
         family = "max_box_accuracy_v2"
-        specs = {family: Spec("MaxBoxAccV2", better="higher", family=family, label="MaxBoxAccV2")}
+        specs = {family: Spec("MaxBoxAccV2", better="higher", family="MaxBoxAccV2", label="mean")}
         for iou in self.iou_thresholds:
             specs |= self._best_specs(f"{family}/iou_{iou:g}", f"MaxBoxAccV2, IoU {iou:g}")
         return specs

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.functional.pixel_average_precision import count_pixels, pixel_average_precision
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.metric.counter import CounterMetric
 
 
@@ -18,7 +16,7 @@ class PixelAveragePrecision(CounterMetric):
     """Pixel average precision of the true class's maps against masks, where ignored pixels do not count.
 
     All pixels of the dataset make one curve. Maps are upsampled to the masks' size, which is the network's input;
-    `interval` lies between thresholds, the other options are those of `score_map`. Where a dataset has no masks
+    `interval` lies between thresholds, the other options are those of `PostProcessing`. Where a dataset has no masks
     nothing is counted. Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py.
     """
 
@@ -32,15 +30,15 @@ class PixelAveragePrecision(CounterMetric):
             raise ValueError(f"metric.pixel_average_precision.interval lies in (0, 1]; got {interval}")
         self.thresholds_Q = np.arange(0, 1, interval)
         super().__init__(pixels=(2, len(self.thresholds_Q) + 1), num_images=())
-        self.rule: dict[str, Any] = {"normalise": normalise, "rectify": rectify, "upsample": upsample}
-        score_map(torch.zeros(1, 1), (1, 1), **self.rule)  # so that a misspelt option is found before any training
+        self.rule = PostProcessing(upsample, rectify, normalise, where="metric.pixel_average_precision.")
+        self.rule.check_scores("metric.pixel_average_precision.")
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
         """Counts one batch; both arguments on the CPU."""
         if truth.mask_BHW is None:
             return
         for map_hw, mask_HW in zip(localization.label_map_Bhw, truth.mask_BHW.numpy(), strict=True):
-            self.add("pixels", torch.from_numpy(self.pixels_of(score_map(map_hw, mask_HW.shape, **self.rule), mask_HW)))
+            self.add("pixels", torch.from_numpy(self.pixels_of(score_map(map_hw, mask_HW.shape, self.rule), mask_HW)))
         self.add("num_images", len(truth.mask_BHW))
 
     def pixels_of(self, score_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
@@ -58,4 +56,6 @@ class PixelAveragePrecision(CounterMetric):
 
     def specs(self) -> dict[str, Spec]:
         key = "pixel_average_precision"
-        return {key: Spec("pixel average precision (PxAP)", better="higher", family=key, label="PxAP")}
+        return {
+            key: Spec("pixel average precision (PxAP)", better="higher", family="pixel average precision", label="PxAP")
+        }

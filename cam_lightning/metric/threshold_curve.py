@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Spec, ThresholdSweep
-from cam_lightning.functional.kernel.threshold_levels import check_thresholds
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.functional.ranking import rank_of_label
+from cam_lightning.functional.threshold_curve import check_thresholds
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
 KEYS = {
@@ -128,7 +128,7 @@ class ThresholdCurve(CounterMetric):
         for of, title in KEYS.items():
             for rule, label in rules.items():
                 key = f"{of}@{rule}"
-                specs[key] = Spec(f"{title}, {label}", family="localization_error", of=of, role="variant", label=label)
+                specs[key] = Spec(f"{title}, {label}", family="localization error", of=of, role="variant", label=label)
                 if rule in _RULES:
                     specs[f"{key}/threshold"] = Spec("threshold", "number", better=None, of=key, role="threshold")
         return specs

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from cam_lightning.run.file import write_text
 from cam_lightning.run.printing import outlive_reader
 
 FORMATS = ("text", "markdown", "csv")
@@ -31,8 +32,8 @@ def write_reports(folders: list[Path], output: Path | None, by: str | None, keys
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_sweep_report(table, output / "report.html", ", ".join(folder.name for folder in folders))
-        (output / "results.md").write_text(texts["markdown"], encoding="utf-8")
-        (output / "results.csv").write_text(texts["csv"], encoding="utf-8")
+        write_text(output / "results.md", texts["markdown"])
+        write_text(output / "results.csv", texts["csv"])
     return texts
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cam_lightning.report", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep, any folder of runs, or a run")
     parser.add_argument("--by", metavar="KEY", help="the result that orders the table, such as test/gt_known_error")
-    parser.add_argument("--keys", nargs="+", metavar="KEY", help="the results shown; by default the paper's errors")
+    parser.add_argument("--keys", nargs="+", metavar="KEY", help="the results shown; by default the headlines")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how the table is printed")
     parser.add_argument(
         "--output",

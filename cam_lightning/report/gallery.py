@@ -12,13 +12,16 @@ import numpy as np
 from PIL import Image
 
 from cam_lightning.functional.overlay import Caption, localization_picture
-from cam_lightning.report.run_record import Prediction, prediction_of
+from cam_lightning.report.run_record import prediction_of
+from cam_lightning.run.prediction_table import Prediction
 
 PICTURE_BYTES = 12_000_000
 """Of all pictures together; base64 makes 16 MB of it, so that the report stays below 20 MB."""
 MOST_PICTURES = 1000
 ENCODINGS = ((960, 82), (720, 78), (540, 75), (540, 60), (400, 60), (320, 50), (320, 30), (240, 25))
 """(longest width in pixels, WebP quality), the best first."""
+UNREADABLE = (OSError, ValueError, SyntaxError)
+"""What Pillow raises for a picture that is damaged."""
 _BAND_EDGES = (0.25, 0.5, 0.75)
 _BANDS = ("below 25 %", "25 to 50 %", "50 to 75 %", "75 % and more")
 
@@ -53,24 +56,30 @@ class Gallery(NamedTuple):
     pictures: list[Picture]
     num_left_out: int
     facets: list[Facet]
+    damaged: list[str]
+    """Pictures that cannot be read, and why."""
 
 
 def build_gallery(run_dir: Path, split: str, predictions: list[Prediction], iou_threshold: float) -> Gallery:
     """The overlays of a split in the dataset's order, at most `MOST_PICTURES` of them."""
     paths = sorted((run_dir / "overlays" / split).glob("*.png"))
     shown = paths[:MOST_PICTURES]
-    pictures = []
+    pictures, damaged = [], []
     encoding = 0
     for path in shown:
+        try:
+            # Pictures of one run are alike: each is tried at one step finer than the one before.
+            small, webp, encoding = embedded(path, PICTURE_BYTES // len(shown), max(0, encoding - 1))
+        except UNREADABLE as error:
+            damaged.append(f"overlays/{split}/{path.name}: {error}")
+            continue
         prediction = prediction_of(path.name, predictions)
-        # Pictures of one run are alike: each is tried at one step finer than the one before.
-        small, webp, encoding = embedded(path, PICTURE_BYTES // len(shown), max(0, encoding - 1))
         source = f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
         facets = {} if prediction is None else _facets_of(prediction, iou_threshold)
         name = path.stem if prediction is None else prediction.id
         file = f"overlays/{split}/{path.name}"
         pictures.append(Picture(source, *small.size, file, name, prediction, facets))
-    return Gallery(split, pictures, len(paths) - len(shown), _facets(pictures))
+    return Gallery(split, pictures, len(paths) - len(shown), _facets(pictures), damaged)
 
 
 def embedded(path: Path, limit: int, first: int = 0) -> tuple[Image.Image, bytes, int]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import importlib
+import logging
+import pkgutil
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from cam_lightning.functional.overlap import written_overlap
+from cam_lightning.report import section
 from cam_lightning.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from cam_lightning.report.figures import last_values, learning_curves, overlaps, result_table, threshold_chart
-from cam_lightning.report.gallery import build_gallery
-from cam_lightning.report.run_record import RunRecord, read_predictions, read_run, read_threshold_curves
+from cam_lightning.report.page import RunPage
+from cam_lightning.report.run_record import RunRecord, read_run
+from cam_lightning.run.file import write_text
+
+log = logging.getLogger(__name__)
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "template"),
@@ -24,41 +30,69 @@ TEMPLATES = Environment(
 )
 """Everything that a run directory says is text to a page: the templates escape it."""
 TEMPLATES.filters["overlap"] = written_overlap
+TEMPLATES.globals["plate"] = {
+    "width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM,
+}  # fmt: skip
+
+
+class Section(NamedTuple):
+    """One section as it stands on a page."""
+
+    anchor: str
+    name: str
+    title: str
+    style: str
+    damage: list[str]
+    """What is wrong with the files that it is made from."""
+    body: Markup
 
 
 def write_report(run_dir: Path) -> Path:
     """Writes `<run_dir>/report.html` from what the directory holds, and returns its path.
 
-    One file without outside parts: results beside baselines, learning curves, overlaps, a gallery of the
-    overlays, configuration and command. For a run that failed, as far as it got.
+    One file without outside parts, of every section (`report/section/`) that has something to show; for a run that
+    failed, as far as it got. What is damaged is said where it would have stood.
     """
     record = read_run(run_dir)
-    values = record.results or last_values(record.curves)
-    splits = {key.split("/")[0] for key in values}
-    # A run that ended before its test is shown by its last validation.
-    split = "val" if "val" in splits and "test" not in splits else "test"
-    predictions = read_predictions(run_dir, split)
-    page = TEMPLATES.get_template("report.html.j2").render(
+    page = RunPage(record)
+    text = TEMPLATES.get_template("report.html.j2").render(
         title=_title(record),
         record=record,
-        state=record.status.get("state", "unknown"),
+        state=str(record.status.get("state", "unknown")),
         time=_readable(record.status.get("time")),
-        command=record.status.get("command", ""),
-        error=record.status.get("error", ""),
-        traceback=record.status.get("traceback", ""),
-        table=result_table(values, split),
-        protocol={key.partition("/")[2]: value for key, value in record.results.items() if key.startswith("protocol/")},
-        curves=learning_curves(record.curves),
-        overlaps=overlaps(predictions, record, split),
-        thresholds=threshold_chart(read_threshold_curves(run_dir, split), record),
-        gallery=build_gallery(run_dir, split, predictions, record.iou_threshold),
-        plate={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+        command=str(record.status.get("command", "")),
+        sections=[shown for module in section_modules() if (shown := _section(module, page)) is not None],
     )
     path = run_dir / "report.html"
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, text)
     return path
+
+
+def section_modules() -> list[Any]:
+    """Every file of `report/section/`, in the order of their places."""
+    names = [module.name for module in pkgutil.iter_modules(section.__path__)]
+    modules = [importlib.import_module(f"{section.__name__}.{name}") for name in names]
+    return sorted(modules, key=lambda module: module.PLACE)
+
+
+def _section(module: Any, page: RunPage) -> Section | None:
+    """What a section shows; None where it has nothing to show, and nothing of its is damaged."""
+    damage = [f"{file}: {page.record.damage[file]}" for file in module.FILES if file in page.record.damage]
+    body = ""
+    try:
+        content = module.content(page)
+        if content is not None:
+            damage += content.pop("damage", [])
+            template = TEMPLATES.get_template(f"section/{module.__name__.rpartition('.')[2]}.html.j2")
+            body = template.render(split=page.split, **content)
+    except (ValueError, OSError, LookupError, TypeError) as error:
+        # Of a file whose parts do not fit together; what the other sections show is as good as ever.
+        log.warning("%s: %s could not be shown: %s", page.record.path, module.TITLE, error, exc_info=True)
+        damage.append(str(error) or type(error).__name__)
+    if not body and not damage:
+        return None
+    style = getattr(module, "STYLE", "")
+    return Section(module.ANCHOR, module.NAME, module.TITLE, style, damage, Markup(body))
 
 
 def _title(record: RunRecord) -> str:
@@ -71,5 +105,8 @@ def _target(part: Any) -> str:
     return str(part.get("_target_", "")).rpartition(".")[2] if isinstance(part, dict) else ""
 
 
-def _readable(time: str | None) -> str:
-    return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M}" if time else ""
+def _readable(time: Any) -> str:
+    try:
+        return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M}" if time else ""
+    except (TypeError, ValueError):
+        return str(time)

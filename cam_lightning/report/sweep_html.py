@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from cam_lightning.report.gallery import PICTURE_BYTES, embedded
+from cam_lightning.report.gallery import PICTURE_BYTES, UNREADABLE, embedded
 from cam_lightning.report.html import TEMPLATES
-from cam_lightning.report.run_record import Prediction, RunRecord, prediction_of, read_predictions
+from cam_lightning.report.run_record import RunRecord, prediction_of, read_predictions
 from cam_lightning.report.sweep_table import SweepTable
-from cam_lightning.report.sweep_text import cells, header
+from cam_lightning.report.sweep_text import caption, cells, header
+from cam_lightning.run.file import write_text
+from cam_lightning.run.prediction_table import Prediction
 
 MOST_ROWS = 24
 MOST_COLUMNS = 12
@@ -34,6 +36,8 @@ class SideBySide(NamedTuple):
     rows: list[tuple[str, list[Cell | None]]]
     """(image, its overlay in each run; None where the run's sample has it not)."""
     note: str
+    damaged: list[str]
+    """Files that cannot be read, and why, with their run's name."""
 
 
 def write_sweep_report(table: SweepTable, path: Path, title: str) -> Path:
@@ -41,15 +45,14 @@ def write_sweep_report(table: SweepTable, path: Path, title: str) -> Path:
     page = TEMPLATES.get_template("sweep.html.j2").render(
         title=title,
         table=table,
+        caption=caption(table),
         header=header(table),
         rows=[cells(table, row) for row in table.rows],
         links=[[_link(run, path) for run in (*row.finished, *row.unfinished)] for row in table.rows],
         num_parameters=len(table.parameters),
         gallery=side_by_side(table),
     )
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, page)
     return path
 
 
@@ -73,12 +76,13 @@ def side_by_side(table: SweepTable) -> SideBySide:
     names.sort(key=lambda name: -sum(name in of_run for of_run in pictures))
     names = names[:MOST_ROWS]
     limit = PICTURE_BYTES // max(1, len(names) * len(runs))
-    predictions = [read_predictions(run.path, "test") for run in runs]
+    damaged: list[str] = []
+    predictions = [_predictions(run, damaged) for run in runs]
     rows = []
     for name in names:
         of_image = [
-            _cell(of_run[name], of_run_predictions, limit) if name in of_run else None
-            for of_run, of_run_predictions in zip(pictures, predictions, strict=True)
+            _cell(run, of_run[name], of_run_predictions, limit, damaged) if name in of_run else None
+            for run, of_run, of_run_predictions in zip(runs, pictures, predictions, strict=True)
         ]
         known = next((cell.prediction for cell in of_image if cell and cell.prediction), None)
         rows.append((f"{known.id}: {known.label_name}" if known else Path(name).stem, of_image))
@@ -86,10 +90,22 @@ def side_by_side(table: SweepTable) -> SideBySide:
     seed = f"Runs of seed {shared[0]}." if shared else ""
     more = f" The best {len(shown)}; {left_out} more are in the table." if left_out else ""
     return SideBySide([", ".join(row.parameters) or run.path.name for row, run in zip(shown, runs, strict=True)],
-                      rows, seed + more)  # fmt: skip
+                      rows, seed + more, damaged)  # fmt: skip
 
 
-def _cell(path: Path, predictions: list[Prediction], limit: int) -> Cell:
-    small, webp, _ = embedded(path, limit)
+def _predictions(run: RunRecord, damaged: list[str]) -> list[Prediction]:
+    try:
+        return read_predictions(run.path, "test")
+    except (ValueError, OSError) as error:
+        damaged.append(f"{run.path.name}: {error}")
+        return []
+
+
+def _cell(run: RunRecord, path: Path, predictions: list[Prediction], limit: int, damaged: list[str]) -> Cell | None:
+    try:
+        small, webp, _ = embedded(path, limit)
+    except UNREADABLE as error:
+        damaged.append(f"{run.path.name}: overlays/test/{path.name}: {error}")
+        return None
     source = f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
     return Cell(source, *small.size, prediction_of(path.name, predictions))

@@ -9,19 +9,16 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from cam_lightning.report.figures import is_share, last_values, lower_is_better
-from cam_lightning.report.run_record import CHANGE_NO_NUMBER, RunRecord, read_run
+from cam_lightning.contracts import Spec
+from cam_lightning.report.number import ABSENT, said_over_runs
+from cam_lightning.report.run_record import RunRecord, read_run
+from cam_lightning.report.split_results import in_order, spec_of, split_of
+from cam_lightning.run.option import declared, is_meta
 
-MAIN_KEYS = (
-    "test/localization_error/top1",
-    "test/localization_error/top5",
-    "test/gt_known_error",
-    "test/classification_error/top1",
-    "test/classification_error/top5",
-)
-_NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger")
+_NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger", "trust")
 """What says where a run lies or who watches it, not what it computes; and the seed, over which means are taken."""
-_ABSENT = "–"
+_FEW = 4
+"""How many numbers are shown where none of them is a headline."""
 
 
 class Measure(NamedTuple):
@@ -42,12 +39,12 @@ class Row(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A run without results."""
+    """A run without results, or whose results cannot be read."""
 
     name: str
     state: str
     reason: str
-    """The last line of its traceback; empty where there is none."""
+    """The last line of its traceback, or what is wrong with its results; empty where there is neither."""
 
 
 class SweepTable(NamedTuple):
@@ -56,7 +53,10 @@ class SweepTable(NamedTuple):
     parameters: list[str]
     """Names of the parameters that differ between the runs."""
     keys: list[str]
+    specs: dict[str, Spec]
+    """What each number of any run is."""
     by: str
+    """The result that orders the rows; empty where no run has one."""
     rows: list[Row]
     unfinished: list[Unfinished]
     notes: list[str]
@@ -80,35 +80,62 @@ def _is_run(path: Path) -> bool:
 def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str] | None = None) -> SweepTable:
     """Groups runs that differ in nothing but their seed, and orders the groups by the mean of `by`.
 
-    `keys` are the results shown: the paper's errors where nothing is asked for. A key that results do not
-    have is looked up in `metrics.csv`, last value (`val/…`). Raises ValueError for a key that no run has.
+    `keys` are the results shown: the headlines where nothing is asked for, the first of which then orders. A key that
+    results do not have is looked up in `metrics.csv`, last value (`val/…`). Raises ValueError for a key that no run
+    has.
     """
-    finished = [record for record in records if record.status.get("state") == "finished"]
-    values = {record.path: last_values(record.curves) | record.results for record in finished}
-    known = {key for of_run in values.values() for key in of_run if _is_result(key, of_run[key])}
+    finished = [record for record in records if record.status.get("state") == "finished" and not _is_lost(record)]
+    specs = {key: spec for record in finished for key, spec in record.specs.items()}
+    values = {record.path: known_values(record) for record in finished}
+    known = dict.fromkeys(key for of_run in values.values() for key in of_run)
     for key in filter(None, [by, *(keys or [])]):
         if finished and key not in known:
             raise ValueError(f"no run has the result {key}; there is: {', '.join(sorted(known))}")
-    shown = list(keys or [key for key in MAIN_KEYS if key in known] or sorted(known)[:4])
-    by = by or (shown[0] if shown else MAIN_KEYS[0])
+    shown = list(keys or _headlines(known, specs))
+    by = by or next(iter(shown), "")
     if by in known and by not in shown:
         shown.insert(0, by)
     names, groups = _groups(records)
     rows = [_row(parameters, group, values, shown) for parameters, group in groups]
-    rows.sort(key=lambda row: _rank(row, by))
-    repeated = [note for row in rows for note in _repeated_seeds(row, names)]
-    return SweepTable(names, shown, by, rows, [_unfinished(r) for r in records if r not in finished], repeated)
+    rows.sort(key=lambda row: _rank(row, by, spec_of(by, specs)))
+    notes = [note for row in rows for note in _repeated_seeds(row, names)]
+    notes += [f"damaged: {record.path.name}: {what}" for record in finished for what in _damage(record)]
+    unfinished = [_unfinished(record) for record in records if record not in finished]
+    return SweepTable(names, shown, specs, by, rows, unfinished, notes)
 
 
-def _is_result(key: str, value: Any) -> bool:
-    return isinstance(value, int | float) and not key.startswith("protocol/")
+def known_values(record: RunRecord) -> dict[str, float]:
+    """Every finite number of a run by key: its results, and the last value of what it logged in training."""
+    return {key: value for key, value in (record.last_values | record.numbers).items() if value is not None}
 
 
-def _rank(row: Row, by: str) -> tuple[bool, float]:
+def _headlines(known: Iterable[str], specs: dict[str, Spec]) -> list[str]:
+    """The run's own headlines in their order, of the test where there is one; without headlines, the first numbers."""
+    own = []
+    for key in in_order(dict.fromkeys(known), specs):
+        spec = spec_of(key, specs)
+        if not spec.arm and not spec.of and spec.kind != "count":
+            own.append(key)
+    splits = {split_of(key) for key in own}
+    split = next((split for split in ("test", "", "val") if split in splits), "train")
+    of_split = [key for key in own if split_of(key) == split]
+    return [key for key in of_split if spec_of(key, specs).headline is not None] or of_split[:_FEW]
+
+
+def _is_lost(record: RunRecord) -> bool:
+    """Whether a run's numbers cannot be relied on: they, or what they are, or what they were made with, are damaged."""
+    return not record.damage.keys().isdisjoint(("results.json", "specs.json", "config.yaml", "status.json"))
+
+
+def _damage(record: RunRecord) -> list[str]:
+    return [f"{file}: {what}" for file, what in record.damage.items()]
+
+
+def _rank(row: Row, by: str, spec: Spec) -> tuple[bool, float]:
     measure = row.measures.get(by)
     if measure is None or not math.isfinite(measure.mean):
         return (True, 0.0)
-    return (False, measure.mean if lower_is_better(by) else -measure.mean)
+    return (False, -measure.mean if spec.better == "higher" else measure.mean)
 
 
 def _row(parameters: list[str], group: list[RunRecord], values: dict[Path, dict[str, Any]], keys: list[str]) -> Row:
@@ -133,6 +160,8 @@ def _repeated_seeds(row: Row, names: list[str]) -> list[str]:
 
 
 def _unfinished(record: RunRecord) -> Unfinished:
+    if record.damage:
+        return Unfinished(record.path.name, "damaged", "; ".join(_damage(record)))
     traceback = str(record.status.get("traceback") or record.status.get("error", "")).strip()
     return Unfinished(
         record.path.name, str(record.status.get("state", "unknown")), traceback.rpartition("\n")[2].strip()
@@ -152,8 +181,8 @@ def _groups(records: list[RunRecord]) -> tuple[list[str], list[tuple[list[str], 
         if record.path in parameters:
             of_run = parameters[record.path]
             # Exact, and of every key: two configurations that merely look alike have no mean.
-            groups.setdefault(tuple(repr(of_run.get(key, _ABSENT)) for key in differing), []).append(record)
-    columns = [_readable([parameters[runs[0].path].get(key, _ABSENT) for runs in groups.values()]) for key in shown]
+            groups.setdefault(tuple(repr(of_run.get(key, ABSENT)) for key in differing), []).append(record)
+    columns = [_readable([parameters[runs[0].path].get(key, ABSENT) for runs in groups.values()]) for key in shown]
     return [key.removesuffix("._target_") for key in shown], [
         ([column[row] for column in columns], runs) for row, runs in enumerate(groups.values())
     ]
@@ -183,19 +212,22 @@ def hyperparameters(record: RunRecord) -> dict[str, Any]:
     """What a run's numbers depend on, as dotted keys, without the run's seed."""
     config = record.config
     run_dir = str(config.get("run_dir", record.path))
+    manners = set(declared(config, "manner"))
     return {
         key: value
         for key, value in _flat(config)
         if key.split(".")[0] not in _NOT_PARAMETERS
-        and key not in CHANGE_NO_NUMBER
+        and key not in manners
         and not (isinstance(value, str) and (value == run_dir or value.startswith(f"{run_dir}/")))
     }
 
 
 def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
+    if isinstance(node, dict):
+        # What holds nothing, such as no loggers at all, is as good as absent.
         for key, value in node.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+            if key == "_target_" or not is_meta(key):
+                yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, node
 
@@ -203,7 +235,7 @@ def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 def differing_keys(parameters: list[dict[str, Any]]) -> list[str]:
     """The keys whose values are not the same everywhere."""
     keys = dict.fromkeys(key for of_run in parameters for key in of_run)
-    return [key for key in keys if len({repr(of_run.get(key, _ABSENT)) for of_run in parameters}) > 1]
+    return [key for key in keys if len({repr(of_run.get(key, ABSENT)) for of_run in parameters}) > 1]
 
 
 def telling_keys(differing: list[str], parameters: list[dict[str, Any]]) -> list[str]:
@@ -219,7 +251,7 @@ def telling_keys(differing: list[str], parameters: list[dict[str, Any]]) -> list
         values: dict[tuple[Any, ...], set[str]] = {}
         for of_run in parameters:
             part = tuple(of_run.get(target) for target in parts)
-            values.setdefault(part, set()).add(repr(of_run.get(key, _ABSENT)))
+            values.setdefault(part, set()).add(repr(of_run.get(key, ABSENT)))
         return bool(parts) and all(len(of_part) == 1 for of_part in values.values())
 
     return [key for key in differing if all(key in of_run for of_run in parameters) or not follows(key)]
@@ -237,10 +269,6 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def written(key: str, measure: Measure | None) -> str:
-    """`28.40 ± 0.31 %`; a loss with four digits."""
-    if measure is None:
-        return _ABSENT
-    scale, digits, unit = (100, 2, " %") if is_share(key) else (1, 4, "")
-    deviation = "" if measure.deviation is None else f" ± {measure.deviation * scale:.{digits}f}"
-    return f"{measure.mean * scale:.{digits}f}{deviation}{unit}"
+def written(spec: Spec, measure: Measure | None) -> str:
+    """`28.40 ± 0.31 %`."""
+    return ABSENT if measure is None else said_over_runs(spec, measure.mean, measure.deviation)

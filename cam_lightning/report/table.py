@@ -1,106 +1,125 @@
-"""The table that ends a run: errors of the network beside those of boxes that see nothing."""
+"""The tables that end a run: its numbers beside those of other maps, and of boxes that see nothing."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cam_lightning.contracts import Results
-
-_COLUMNS = (
-    ("localization error\ntop-1", "localization_error/top1"),
-    ("localization error\ntop-5", "localization_error/top5"),
-    ("GT-known\nerror", "gt_known_error"),
-)
-
-
-_RULES = {
-    "selected": "… threshold selected in validation",
-    "oracle": "… best threshold of this split (oracle)",
-}
+from cam_lightning.report.number import in_words
+from cam_lightning.report.run_record import numbers_of, specs_of
+from cam_lightning.report.split_results import SplitResults, arm_in_words
 
 
 def results_table(results: Results, split: str = "test") -> Table:
-    """Localization errors (in %) of the configured rule and of every baseline; classification's on top."""
-    images = results[f"{split}/num_images"]
-    top1, top5 = (results[f"{split}/classification_error/top{k}"] for k in (1, 5))
-    skipped = results.get(f"{split}/num_skipped_images", 0)
-    counted = f"{images:,} images" + (f" and {skipped:,} skipped as unreadable" if skipped else "")
-    table = Table(
-        title=f"{split}, {counted}: classification error top-1 {top1:.2%}, top-5 {top5:.2%}",
-        title_justify="left",
-        title_style="bold",
-    )
+    """Headlines that can be compared, of the run's own rule, its variants and every other arm; the others on top."""
+    shown = _of_split(results, split)
+    headlines = [name for name in shown.names if shown.spec(name).headline is not None]
+    columns = [name for name in headlines if shown.spec(name).has_baseline or _is_shared(shown, name)]
+    alone = _listed(shown, [name for name in headlines if name not in columns])
+    title = f"{split}, {shown.counted()}" + (f": {alone}" if alone else "")
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("box")
-    columns = [(title, key) for title, key in _COLUMNS if f"{split}/{key}" in results]
-    for title, _ in columns:
-        table.add_column(title, justify="right")
+    for name in columns:
+        table.add_column(escape(shown.spec(name).title.replace(", ", "\n", 1)), justify="right")
     if not columns:
         table.add_row("localization: not available (no boxes are known, or the network has no map)")
-        return table
-    table.add_row(_rule(results), *(f"{results[f'{split}/{key}']:.2%}" for _, key in columns), style="bold")
-    for rule in _further_rules(results, split):
-        table.add_row(
-            _RULES.get(rule, f"… threshold {rule}"), *(_cell(results, f"{split}/{key}@{rule}") for _, key in columns)
-        )
-    prefix = f"{split}/baseline/"
-    for name in sorted({key[len(prefix) :].split("/")[0] for key in results if key.startswith(prefix)}):
-        table.add_row(
-            f"baseline: {name.replace('_', ' ')}",
-            *(f"{results[f'{prefix}{name}/{key}']:.2%}" for _, key in columns),
-        )
+    for cells, style in _rows(shown, columns, _rule(results)):
+        table.add_row(*map(escape, cells), style=style)
     return table
 
 
-def size_table(results: Results, split: str = "test") -> Table | None:
-    """GT-known error (in %) by the object's share of the image, beside every baseline's; None where nobody counted."""
-    start = f"{split}/gt_known_error_by_size/"
-    groups = [key[len(start) :] for key in results if key.startswith(start) and not key.endswith("/num_images")]
-    if not groups:
-        return None
-    # Results are sorted by key, where 0_to_0.15 stands last.
-    groups.sort(key=lambda group: float(group.partition("_to_")[0]))
-    table = Table(title="GT-known error by the object's share of the image", title_justify="left", title_style="bold")
-    table.add_column("box")
-    for group in groups:
-        low, high = group.split("_to_")
-        table.add_column(f"{low}–{high}\n{results[f'{start}{group}/num_images']:,} images", justify="right")
-    table.add_row("CAM", *(f"{results[start + group]:.2%}" for group in groups), style="bold")
-    prefix = f"{split}/baseline/"
-    for name in sorted({key[len(prefix) :].split("/")[0] for key in results if key.startswith(prefix)}):
-        cells = (f"{results[f'{prefix}{name}/gt_known_error_by_size/{group}']:.2%}" for group in groups)
-        table.add_row(f"baseline: {name.replace('_', ' ')}", *cells)
-    return table
+def further_tables(results: Results, split: str = "test") -> list[Table]:
+    """Every number that is no headline and has its like: a table for each family of several, or with other arms."""
+    shown = _of_split(results, split)
+    return [
+        _family_table(shown, family, names, results) for family, names in _families(shown) if _is_table(shown, names)
+    ]
+
+
+def further_line(results: Results, split: str = "test") -> str:
+    """The numbers that are neither headlines nor in tables, such as the loss; empty where there are none."""
+    shown = _of_split(results, split)
+    return _listed(shown, [name for _, names in _families(shown) if not _is_table(shown, names) for name in names])
 
 
 def print_results(results: Results, split: str = "test") -> None:
     """Prints the tables; of a split that was not evaluated (`trainer.limit_test_batches=0`), that it was not."""
     console = Console()
     console.print()
-    if f"{split}/num_images" not in results:
+    if not _of_split(results, split).counted():
         console.print(f"{split}: no image was evaluated")
         return
     console.print(results_table(results, split))
-    sizes = size_table(results, split)
-    if sizes is not None:
-        console.print(sizes)
+    for table in further_tables(results, split):
+        console.print(table)
+    if line := further_line(results, split):
+        console.print(line, highlight=False, markup=False)
 
 
-def _further_rules(results: Results, split: str) -> list[str]:
-    """The suffixes of keys that the table shows: fixed thresholds first, then those that were chosen."""
-    starts = tuple(f"{split}/{key}@" for _, key in _COLUMNS)
-    rules = {key.rpartition("@")[2] for key in results if key.startswith(starts) and not key.endswith("/threshold")}
-    return sorted(rules - _RULES.keys()) + [rule for rule in _RULES if rule in rules]
+def _of_split(results: Results, split: str) -> SplitResults:
+    return SplitResults(numbers_of(results), specs_of(results.get("specs") or {}), split)
 
 
-def _cell(results: Results, key: str) -> str:
-    if key not in results:
-        return ""
-    threshold = results.get(f"{key}/threshold")
-    return f"{results[key]:.2%}" + (f" at {threshold:g}" if threshold is not None else "")
+def _families(shown: SplitResults) -> list[tuple[str, list[str]]]:
+    """The names that are no headlines, by what shares one table."""
+    families: dict[str, list[str]] = {}
+    for name in shown.names:
+        spec = shown.spec(name)
+        if spec.headline is None and spec.role == "":
+            families.setdefault(spec.family or spec.title, []).append(name)
+    return list(families.items())
+
+
+def _is_table(shown: SplitResults, names: list[str]) -> bool:
+    return len(names) > 1 or _is_shared(shown, names[0])
+
+
+def _is_shared(shown: SplitResults, name: str) -> bool:
+    """Whether there is anything to compare a number with."""
+    return bool(shown.variants([name])) or any(shown.entry(name, arm) for arm in shown.arms if arm)
+
+
+def _rows(shown: SplitResults, columns: Sequence[str], rule: str) -> Iterator[tuple[list[str], str | None]]:
+    """Every way of localizing that has one of the numbers, each followed by its variants; and how it is printed."""
+    for arm in shown.arms:
+        cells = [shown.cell(name, arm) for name in columns]
+        if any(cells):
+            yield [arm_in_words(arm) if arm else rule, *cells], None if arm else "bold"
+        for label in shown.variants(list(columns), arm):
+            varied = [shown.variant(name, label, arm) for name in columns]
+            yield [f"{arm} … {label}".strip(), *(shown.cell(each, arm) if each else "" for each in varied)], None
+
+
+def _family_table(shown: SplitResults, family: str, names: list[str], results: Results) -> Table:
+    table = Table(title=escape(in_words(family)), title_justify="left", title_style="bold")
+    table.add_column("box")
+    for name in names:
+        spec, num_images = shown.spec(name), shown.num_images(name)
+        below = "" if num_images is None else f"\n{num_images:,.0f} images"
+        table.add_column(escape(spec.label or spec.title) + below, justify="right")
+    for cells, style in _rows(shown, names, _rule(results)):
+        table.add_row(*map(escape, cells), style=style)
+    return table
+
+
+def _listed(shown: SplitResults, names: list[str]) -> str:
+    """`classification error, top-1 12.34%, top-5 1.23%`: of one family the first alone is named in full."""
+    said, before = [], None
+    for name in names:
+        spec = shown.spec(name)
+        said.append(f"{spec.label if spec.family and spec.family == before else spec.title} {shown.cell(name)}")
+        before = spec.family
+    return ", ".join(said)
 
 
 def _rule(results: Results) -> str:
+    """How the run's own boxes were made."""
+    maps = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(results.get("protocol/cam", "this run"))).lower()
     rule = str(results.get("protocol/box/rule", "box")).replace("_", " ")
     threshold = results.get("protocol/box/threshold")
-    return f"CAM, {rule}" + (f", threshold {threshold:g}" if threshold is not None else "")
+    return f"{maps}, {rule}" + (f", threshold {threshold:g}" if threshold is not None else "")

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cam_lightning.run.file import write_json, write_text
 from cam_lightning.run.lock import take
 
 RUN_DIR_VARIABLE = "CAM_LIGHTNING_RUN_DIR"
@@ -91,16 +92,13 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes one file whole or not at all."""
-        if not self.is_writer:
-            return
-        target = self.path / name
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        if self.is_writer:
+            write_text(self.path / name, text)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Writes one JSON file whole or not at all."""
-        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        """Writes one JSON file whole or not at all; as `run.file.write_json`."""
+        if self.is_writer:
+            write_json(self.path / name, content)
 
     def files(self) -> dict[str, str]:
         """What the run has written for people, by name."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from cam_lightning.contracts import Results
+from cam_lightning.contracts import Results, Spec
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ def collect_results(trainer: Any, method: Any, config: Mapping[str, Any], **furt
     for key, value in sorted(trainer.callback_metrics.items()):
         is_count = key in method.specs and method.specs[key].kind == "count"
         results[key] = round(value.item()) if is_count else value.item()
+    specs = dict(method.specs)
     described = [callback for callback in trainer.callbacks if hasattr(callback, "protocol")]
     for callback in described:
         results |= {f"protocol/{key}": value for key, value in callback.protocol().items()}
@@ -30,7 +31,9 @@ def collect_results(trainer: Any, method: Any, config: Mapping[str, Any], **furt
     for split, ids in trainer.datamodule.skipped.ids().items():
         if ids:
             log.warning("%d images of the %s split could not be read: %s", len(ids), split, ", ".join(ids))
-        results |= {f"{split}/num_skipped_images": len(ids), f"protocol/skipped_images/{split}": ids}
+        key = f"{split}/num_skipped_images"
+        results |= {key: len(ids), f"protocol/skipped_images/{split}": ids}
+        specs[key] = Spec("images skipped as unreadable", "count", better=None)
     precision = "float32" if method.evaluation_precision == "float32" else str(config["trainer"]["precision"])
     results |= {
         "protocol/evaluation_precision": precision,
@@ -38,7 +41,8 @@ def collect_results(trainer: Any, method: Any, config: Mapping[str, Any], **furt
         "protocol/seed": config["seed"],
     }
     results |= {f"protocol/{key}": value for key, value in further.items()}
-    return results | {"specs": {key: method.specs[key]._asdict() for key in results if key in method.specs}}
+    # In the order in which the numbers were made, which is that of tables.
+    return results | {"specs": {key: spec._asdict() for key, spec in specs.items() if key in results}}
 
 
 def require_every_image(results: Results, split: str, data: Any, config: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class Maps:
         self.root = Path(run_dir)
         self.splits = tuple(splits)
         self.map_size = None if map_size is None else (int(map_size[0]), int(map_size[1]))
+        self.rule = PostProcessing("nearest" if map_size is None else "bicubic", normalise="minmax")
 
     def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
         self.active = split in self.splits
@@ -49,8 +50,7 @@ class Maps:
         for row, index in enumerate(localization.index_B.tolist()):
             map_hw = localization.label_map_Bhw[row]
             own_size = (map_hw.shape[0], map_hw.shape[1])
-            upsample = "nearest" if self.map_size is None else "bicubic"
-            score_HW = score_map(map_hw, self.map_size or own_size, upsample=upsample)
+            score_HW = score_map(map_hw, self.map_size or own_size, self.rule)
             path = Path(f"{self.maps}/{self.ids[index]}.npy")
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, score_HW.astype(np.float16))

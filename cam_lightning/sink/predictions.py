@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,33 +11,15 @@ from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.overlap import best_overlap
-
-COLUMNS = (
-    "id",
-    "label",
-    "label_name",
-    "width",
-    "height",
-    "truth_boxes",
-    "classes",
-    "names",
-    "class_ids",
-    "probabilities",
-    "boxes",
-    "ranks",
-    "ious",
-    "gt_known_box",
-    "gt_known_iou",
-)
+from cam_lightning.run.file import json_text
+from cam_lightning.run.prediction_table import Prediction, table_file, write_predictions
 
 
 class Predictions:
     """Writes `predictions.csv` of the test split: one row per image, in the dataset's order.
 
-    Boxes are xyxy, half-open, in the original's pixels; columns of several values hold JSON lists. `classes`,
-    `names`, `class_ids` (the dataset's own names) and `probabilities` go with the ranked classes, `boxes` and `ious`
-    with the guesses, and `ranks` say which ranked class each guess is of. IoU is not rounded, so that it says hit or
-    miss as the metrics do. Each rank writes a part; rank zero merges them.
+    Its columns are the fields of `run.prediction_table.Prediction`. Boxes are rounded to hundredths of a pixel. Each
+    rank writes a part; rank zero merges them.
     """
 
     def __init__(self, run_dir: str, splits: Sequence[str] = ("test",)) -> None:
@@ -51,7 +32,7 @@ class Predictions:
             return
         self.source, self.class_names = source, class_names
         self.parts = [self._part(split, part_rank) for part_rank in range(world_size)]
-        self.target = self.root / ("predictions.csv" if split == "test" else f"predictions_{split}.csv")
+        self.target = table_file(self.root, split)
         self.file = self.parts[rank].open("w", encoding="utf-8")
 
     def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
@@ -64,24 +45,24 @@ class Predictions:
             label = int(truth.label_B[row])
             height, width = truth.size_B2[row].tolist()
             has_boxes = int(truth.num_boxes_B[row]) > 0
-            values: list[Any] = [
-                self.source.ids[index],
-                label,
-                self.class_names[label],
-                width,
-                height,
-                _rounded(truth.boxes_BN4[row, : int(truth.num_boxes_B[row])]),
-                classes,
-                [self.class_names[c] for c in classes],
-                [self.source.class_names[c] for c in classes],
-                _rounded(localization.probability_BT[row], 6),
-                _rounded(localization.proposals.boxes_BP4[row]),
-                list(localization.proposals.rank_P),
-                iou_BP[row].tolist() if has_boxes else [],
-                _rounded(localization.label_box_B4[row]),
-                float(known_iou_B[row]) if has_boxes else "",
-            ]
-            self.file.write(json.dumps([index, values], ensure_ascii=False) + "\n")
+            prediction = Prediction(
+                id=self.source.ids[index],
+                label=label,
+                label_name=self.class_names[label],
+                width=width,
+                height=height,
+                truth_boxes=_rounded(truth.boxes_BN4[row, : int(truth.num_boxes_B[row])]),
+                classes=classes,
+                names=[self.class_names[c] for c in classes],
+                class_ids=[self.source.class_names[c] for c in classes],
+                probabilities=_rounded(localization.probability_BT[row], 6),
+                boxes=_rounded(localization.proposals.boxes_BP4[row]),
+                ranks=localization.proposals.rank_P,
+                ious=iou_BP[row].tolist() if has_boxes else [],
+                gt_known_box=_rounded(localization.label_box_B4[row]),
+                gt_known_iou=float(known_iou_B[row]) if has_boxes else None,
+            )
+            self.file.write(json_text([index, prediction]) + "\n")
 
     def finish(self) -> None:
         if self.active:
@@ -91,16 +72,13 @@ class Predictions:
         """Puts the parts of all ranks together, and removes them."""
         if not self.active:
             return
-        rows: list[tuple[int, list[Any]]] = []
+        rows: list[tuple[int, Prediction]] = []
         for part in self.parts:
             # Not `str.splitlines`: it also breaks lines at characters that names may hold.
             with part.open(encoding="utf-8") as file:
-                rows += [tuple(json.loads(line)) for line in file]
-        with self.target.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for _, values in sorted(rows, key=lambda row: row[0]):
-                writer.writerow(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in values)
+                rows += [(index, Prediction(*values)) for index, values in map(json.loads, file)]
+        rows.sort(key=lambda row: row[0])
+        write_predictions(self.target, (prediction for _, prediction in rows))
         for part in self.parts:
             part.unlink()
 

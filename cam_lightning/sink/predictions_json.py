@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from cam_lightning.run.file import json_text
 
 
 class PredictionsJson:
@@ -26,11 +27,11 @@ class PredictionsJson:
     def __enter__(self) -> Self:
         # A file's name need not be valid text: its stray bytes become JSON escapes, which lead back to the file.
         self._file = self.partial.open("w", encoding="utf-8", errors="backslashreplace")
-        self._file.write(f'{{"protocol": {_json(self.protocol)},\n"images": [')
+        self._file.write(f'{{"protocol": {json_text(self.protocol)},\n"images": [')
         return self
 
     def add(self, image: dict[str, Any]) -> None:
-        self._file.write(f"{',' if self.num_images else ''}\n{_json(image)}")
+        self._file.write(f"{',' if self.num_images else ''}\n{json_text(image)}")
         self.num_images += 1
 
     def add_unreadable(self, path: str, error: str) -> None:
@@ -40,13 +41,9 @@ class PredictionsJson:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            rows = ",\n".join(map(_json, self.unreadable))
+            rows = ",\n".join(map(json_text, self.unreadable))
             counts = f'"num_images": {self.num_images}, "num_unreadable": {len(self.unreadable)}'
             self._file.write(f'\n],\n"unreadable": [\n{rows}\n],\n{counts}}}\n')
         self._file.close()
         if error is None:
             os.replace(self.partial, self.path)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

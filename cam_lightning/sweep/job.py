@@ -18,9 +18,9 @@ from typing import IO, Any, Literal
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cam_lightning.launch.override import assign
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
 from cam_lightning.run.lock import held_gpus, try_lock, visible_gpus
+from cam_lightning.run.override import assign
 
 STOPPED = "stopped"
 """A file in the sweep's folder: a job has failed, and on_error=stop lets no other begin."""

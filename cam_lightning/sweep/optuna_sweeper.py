@@ -21,24 +21,28 @@ if TYPE_CHECKING:
 class OptunaSweeper(JobSweeper):
     """Proposes `num_trials` jobs in all, those of earlier runs of the same sweep included.
 
-    `objective` is any key of `results.json`, or one that was logged while training (its last value). A proposal
+    `objective` is any key of `results.json`, or one that was logged while training (its last value). Where `direction`
+    is None, the objective's spec says which way is better; the study, which must know before there is any result,
+    then minimises, and holds the negative of what is better higher. A proposal
     is a function of `seed`, its number and the results known, so that a resumed study goes on as it would have.
     """
 
     def __init__(
         self,
         objective: str,
-        direction: Literal["minimize", "maximize"],
+        direction: Literal["minimize", "maximize"] | None,
         num_trials: int,
         jobs_at_once: int,
         sampler: str,
         seed: int,
     ) -> None:
-        if direction not in ("minimize", "maximize"):
-            raise ValueError(f"hydra.sweeper.direction is minimize or maximize; got {direction!r}")
+        if direction not in ("minimize", "maximize", None):
+            raise ValueError(f"hydra.sweeper.direction is minimize, maximize or null; got {direction!r}")
         if sampler not in ("tpe", "random"):
             raise ValueError(f"hydra.sweeper.sampler is tpe or random; got {sampler!r}")
         self.objective = objective
+        self.sign = 1
+        """-1 where the study holds the negative of the objective; its attribute of that name says so too."""
         self.direction = direction
         self.num_trials = num_trials
         self.jobs_at_once = jobs_at_once
@@ -74,7 +78,8 @@ class OptunaSweeper(JobSweeper):
         done = [trial for trial in study.trials if trial.value is not None]
         if done:
             best = study.best_trial
-            print(f"\nbest of {len(study.trials)} trials: {self.objective} = {best.value:g} with {best.params}")
+            value = study.user_attrs.get("sign", 1) * (best.value or 0.0)
+            print(f"\nbest of {len(study.trials)} trials: {self.objective} = {value:g} with {best.params}")
 
     def _study(self, fixed: list[str], space: list[Override]) -> Study:
         import optuna
@@ -85,7 +90,7 @@ class OptunaSweeper(JobSweeper):
         study = optuna.create_study(
             study_name="sweep",
             storage=JournalStorage(JournalFileBackend(str(self.folder / "study.journal"))),
-            direction=self.direction,
+            direction=self.direction or "minimize",
             load_if_exists=True,
         )
         # Results of other questions must not guide this one.
@@ -130,22 +135,30 @@ class OptunaSweeper(JobSweeper):
         if value is None:
             study.tell(trial, state=TrialState.FAIL)
         else:
-            study.tell(trial, value)
+            study.set_user_attr("sign", self.sign)
+            study.tell(trial, self.sign * value)
 
     def _result(self, directory: Path) -> float | None:
         """The objective; None where it is not finite. Raises HydraException where the run has no such result."""
-        from cam_lightning.report.figures import last_values
         from cam_lightning.report.run_record import read_run
+        from cam_lightning.report.split_results import spec_of
 
         record = read_run(directory)
-        values = last_values(record.curves) | record.results
+        values = record.last_values | record.numbers
         if self.objective not in values:
             raise HydraException(
                 f"hydra.sweeper.objective={self.objective} is no result of {directory.name}; "
                 f"there is: {', '.join(sorted(values))}"
             )
-        value = float(values[self.objective])
-        return value if math.isfinite(value) else None
+        better = spec_of(self.objective, record.specs).better
+        if self.direction is None and better is None:
+            raise HydraException(
+                f"nothing says whether {self.objective} is better lower or higher: "
+                "give hydra.sweeper.direction=minimize or maximize"
+            )
+        self.sign = -1 if self.direction is None and better == "higher" else 1
+        value = values[self.objective]
+        return value if value is not None and math.isfinite(value) else None
 
 
 def suggested(trial: Trial, override: Override) -> str:

@@ -20,10 +20,10 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, read_write
 
-from cam_lightning.launch.override import assign, key_of
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.override import assign, key_of
 from cam_lightning.sweep.job import STOPPED, is_running, record_end, state_of
 
 _OF_THE_SWEEP = ("sweep", "on_error")
@@ -108,7 +108,8 @@ class JobSweeper(Sweeper):
             self.name = str(self.config.sweep)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOPPED).unlink(missing_ok=True)
-        with read_write(self.config), open_dict(self.config):
+        # The node itself: from Hydra 1.4 on `hydra` is read-only apart from the configuration that it is part of.
+        with read_write(self.config.hydra.sweep):
             self.config.hydra.sweep.dir = str(self.folder)
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=self.task_function, config=self.config

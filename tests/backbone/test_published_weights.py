@@ -57,7 +57,7 @@ def _fill(network: TrunkNetwork, model: nn.Module, new_head: bool = True) -> Tru
 
 
 def _normalized(pixels_B3HW: Tensor, network: TrunkNetwork) -> Tensor:
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (network.mean, network.std))
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in network.normalization)
     return (pixels_B3HW - mean) / std
 
 

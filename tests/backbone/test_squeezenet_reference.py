@@ -29,7 +29,7 @@ def test_squeezenet_classifies_photos(reference_data: Path) -> None:
     labels = torch.tensor([wordnet_ids.index(photo.name.partition("_")[0]) for photo in photos])
     prepare = v2.Compose([v2.Resize(256), v2.CenterCrop(227), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
     pixels = torch.stack([prepare(Image.open(photo).convert("RGB")) for photo in photos])
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (network.mean, network.std))
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in network.normalization)
     with torch.no_grad():
         logits = network((pixels - mean) / std).logits_BC
     hits = logits.topk(5).indices == labels[:, None]

@@ -13,9 +13,10 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor, nn
+from toy_network import ToyGap
 
 from cam_lightning.callback.checkpoint import BEST, LAST, PREVIOUS, Checkpoints
-from cam_lightning.contracts import ClassifierOutput
+from cam_lightning.contracts import Normalization
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
 from cam_lightning.logger.metrics_file import MetricsFile
@@ -51,20 +52,13 @@ class NoiseData(LocalizationDataModule):
         return ["a", "b", "c"], NoiseSplit(0, 30, self.broken), NoiseSplit(1, 6)
 
 
-class Dropping(nn.Module):
+class Dropping(ToyGap):
     """With everything that has a state of its own: dropout, and batch normalisation's statistics."""
 
-    mean = std = (0.5, 0.5, 0.5)
-    has_cam = True
+    normalization = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
     def __init__(self) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.3))
-        self.classifier = nn.Linear(4, NUM_CLASSES)
-
-    def forward(self, x_B3HW: Tensor) -> ClassifierOutput:
-        features_BKhw = self.trunk(x_B3HW)
-        return ClassifierOutput(self.classifier(features_BKhw.mean((2, 3))), features_BKhw)
+        super().__init__(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.3)), 4, NUM_CLASSES)
 
 
 class Cut(Exception):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning import Callback
-from torch import Tensor
+from toy_localization import plain_localizer
 
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.cam.cam import ClassActivationMap
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth, Localization, NoClassMapError
 from cam_lightning.dataset.pipeline.transform import resized_view
+from cam_lightning.localization.localizer import Localizer
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
 from cam_lightning.metric.threshold_curve import ThresholdCurve
@@ -40,8 +41,8 @@ class Recorder:
         self.class_names = class_names
         assert (rank, world_size) == (0, 1)
 
-    def add(self, localization: Localization, truth: GroundTruth, index_B: Tensor) -> None:
-        self.indices += index_B.tolist()
+    def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
+        self.indices += localization.index_B.tolist()
         self.batches.append(localization)
 
     def finish(self) -> None:
@@ -51,10 +52,10 @@ class Recorder:
         self.calls.append("merge")
 
 
-def localization_callback(**options: Any) -> LocalizationCallback:
+def localization_callback(network: Any, **options: Any) -> LocalizationCallback:
     metrics = {"localization_error": LocalizationError(), "gt_known_error": GtKnownError()}
     options = {"metrics": metrics, "baselines": BASELINES} | options
-    return LocalizationCallback(ClassActivationMap(), LargestComponent(), **options)
+    return LocalizationCallback(plain_localizer(network), **options)
 
 
 def logged(trainer: Any) -> dict[str, float]:
@@ -124,7 +125,7 @@ def test_every_number_equals_a_plain_loop_at_any_batch_size(data: Any, method: A
     expected = slow_evaluation(data, method.network, overlap)
     for batch_size in (1, 6, 20):
         data.batch_size = batch_size
-        testing = trainer(localization_callback())
+        testing = trainer(localization_callback(method.network))
         testing.test(method, datamodule=data, verbose=False)
         results = logged(testing)
         assert results.pop("test/loss") > 0
@@ -139,14 +140,16 @@ def test_every_number_equals_a_plain_loop_at_any_batch_size(data: Any, method: A
 
 def test_the_maps_are_those_of_the_ranked_classes_and_of_the_label(data: Any, method: Any, trainer: Any) -> None:
     recorder = Recorder()
-    trainer(localization_callback(sinks={"recorder": recorder})).test(method, datamodule=data, verbose=False)
+    trainer(localization_callback(method.network, sinks={"recorder": recorder})).test(
+        method, datamodule=data, verbose=False
+    )
     assert recorder.class_names[1] == "CLASS 1, \u0085", "sinks get the names for people"
     network, examples, position = method.network.eval(), data.examples["test"], 0
     for localization in recorder.batches:
         for row in range(len(localization.classes_BT)):
             image = resized_view(examples.split.read(position).image_HW3, None, (16, 64))[None].float()
             with torch.no_grad():
-                logits, features = network(image)
+                logits, features, _ = network(image)
             classes = localization.classes_BT[row].tolist()
             wanted = [*classes, int(examples.split.label_N[position])]
             for c, map_hw in zip(wanted, [*localization.map_BThw[row], localization.label_map_Bhw[row]], strict=True):
@@ -204,7 +207,7 @@ def test_fit_with_a_sanity_check_leaves_no_trace(data: Any, method: Any, trainer
         "predictions": Predictions(str(run_dir), splits=("val", "test")),
         "overlays": Overlays(str(run_dir), count=3),
     }
-    localization = localization_callback(sinks=sinks)
+    localization = localization_callback(method.network, sinks=sinks)
     watch = Watch(localization, run_dir)
     data.batch_size = 2
     fitting = trainer(localization, watch, max_epochs=2, num_sanity_val_steps=2)
@@ -226,7 +229,7 @@ def test_fit_with_a_sanity_check_leaves_no_trace(data: Any, method: Any, trainer
 
 def test_two_evaluations_in_a_row_are_equal(data: Any, method: Any, trainer: Any) -> None:
     """Nothing of the first is in the second's counters."""
-    testing = trainer(localization_callback())
+    testing = trainer(localization_callback(method.network))
     results = []
     for _ in range(2):
         testing.test(method, datamodule=data, verbose=False)
@@ -252,10 +255,10 @@ class Failing(LocalizationError):
 def test_an_error_beside_the_forward_ends_the_run_and_not_the_next_one(
     data: Any, method: Any, trainer: Any, batch: int
 ) -> None:
-    callback = localization_callback(metrics={"failing": Failing(batch)}, baselines={})
+    callback = localization_callback(method.network, metrics={"failing": Failing(batch)}, baselines={})
     with pytest.raises(RuntimeError, match="this metric failed"):
         trainer(callback).test(method, datamodule=data, verbose=False)
-    again, fresh = trainer(callback), trainer(localization_callback(baselines={}))
+    again, fresh = trainer(callback), trainer(localization_callback(method.network, baselines={}))
     for testing in (again, fresh):
         testing.test(method, datamodule=data, verbose=False)
     assert logged(again).items() <= logged(fresh).items()
@@ -265,31 +268,30 @@ def test_metrics_that_read_maps_are_not_asked_about_baselines(data: Any, method:
     class NeedsMaps(GtKnownError):
         needs_maps = True
 
-    testing = trainer(localization_callback(metrics={"maps": NeedsMaps()}))
+    testing = trainer(localization_callback(method.network, metrics={"maps": NeedsMaps()}))
     testing.test(method, datamodule=data, verbose=False)
     assert "test/gt_known_error" in logged(testing)
     assert not any("baseline" in key for key in logged(testing))
 
 
-def test_a_network_without_a_map_is_an_error_before_any_image(data: Any, method: Any, trainer: Any) -> None:
-    method.network.has_cam = False
-    recorder = Recorder()
-    with pytest.raises(ValueError, match="has no class activation map"):
-        trainer(localization_callback(sinks={"recorder": recorder})).test(method, datamodule=data, verbose=False)
-    assert recorder.calls == []
+def test_a_network_without_a_map_is_an_error_before_any_image(method: Any) -> None:
+    method.network.has_map = False
+    with pytest.raises(NoClassMapError, match="has no class activation map"):
+        localization_callback(method.network).localizer.check((16, 64))
 
 
-def curve_callback(run_dir: Path, **options: Any) -> LocalizationCallback:
+def curve_callback(network: Any, run_dir: Path, **options: Any) -> LocalizationCallback:
     box = LargestComponent(**options)
     metrics = {"curve": ThresholdCurve(box, interval=0.1), "localization_error": LocalizationError()}
-    return LocalizationCallback(ClassActivationMap(), box, metrics, run_dir=str(run_dir))
+    localizer = Localizer(network, {"": ClassActivationMap()}, {"": box})
+    return LocalizationCallback(localizer, metrics, run_dir=str(run_dir))
 
 
 def test_the_threshold_of_the_validation_is_carried_to_the_test(
     data: Any, method: Any, trainer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Through a checkpoint's plain state, into another callback of the same rule and data, and not of others."""
-    first = curve_callback(tmp_path)
+    first = curve_callback(method.network, tmp_path)
     validating = trainer(first)
     validating.validate(method, datamodule=data, verbose=False)
     chosen = logged(validating)
@@ -297,7 +299,7 @@ def test_the_threshold_of_the_validation_is_carried_to_the_test(
     state = json.loads(json.dumps(first.state_dict()))
     assert state["thresholds"]["gt_known_error"] == chosen["val/gt_known_error@oracle/threshold"]
 
-    second = curve_callback(tmp_path)
+    second = curve_callback(method.network, tmp_path)
     second.load_state_dict(state)
     testing = trainer(second)
     testing.test(method, datamodule=data, verbose=False)
@@ -312,7 +314,10 @@ def test_the_threshold_of_the_validation_is_carried_to_the_test(
     assert (tmp_path / "threshold_curves_val.json").exists()
 
     of_others = {**state, "rule": {**state["rule"], "dataset": "Photos"}}
-    for other, chosen_for in ((curve_callback(tmp_path, normalise="minmax"), state), (second, of_others)):
+    for other, chosen_for in (
+        (curve_callback(method.network, tmp_path, normalise="minmax"), state),
+        (second, of_others),
+    ):
         caplog.clear()
         other.load_state_dict(chosen_for)
         testing = trainer(other)
@@ -322,17 +327,17 @@ def test_the_threshold_of_the_validation_is_carried_to_the_test(
 
 
 def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
-    callback = curve_callback(tmp_path)
+    callback = curve_callback(method.network, tmp_path)
     fitting = trainer(callback, max_epochs=1, num_sanity_val_steps=1)
     fitting.fit(method, datamodule=data)
     fitting.save_checkpoint(tmp_path / "last.ckpt")
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"][callback.state_key]
-    assert state == callback.selection
+    assert state == callback.state_dict()
     assert state["thresholds"]["gt_known_error"] == logged(fitting)["val/gt_known_error@oracle/threshold"]
     assert state["rule"] == {
         "dataset": type(data).__name__,
         "num_classes": len(data.class_names),
         "input_size": list(data.input_size),
         "cam": "ClassActivationMap",
-        **{key: value for key, value in callback.box.protocol().items() if key != "threshold"},  # type: ignore[attr-defined]
+        **{key: value for key, value in callback.localizer.box.protocol().items() if key != "threshold"},  # type: ignore[attr-defined]
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cam_lightning.functional.box import centre_box, from_inclusive_corners, from_xywh, rescale
+from cam_lightning.functional.box import as_fractions, centre_box, from_inclusive_corners, from_xywh, rescale
 
 
 def test_inclusive_corners() -> None:
@@ -77,3 +77,18 @@ def test_rescale_takes_the_whole_image_to_the_whole_image_and_each_image_by_its_
     before, after = (torch.randint(1, 3000, (200, 2), generator=generator) for _ in range(2))
     whole = centre_box(before, 1.0)[:, None]
     assert torch.equal(rescale(whole, before, after), centre_box(after, 1.0)[:, None])
+
+
+def test_a_fraction_is_of_its_own_side() -> None:
+    """40 wide and 20 high: swapped sides would give other numbers."""
+    boxes_N4 = torch.tensor([[10.0, 5, 30, 20], [0, 0, 40, 20]])
+    assert as_fractions(boxes_N4, height=20, width=40).tolist() == [[0.25, 0.25, 0.75, 1], [0, 0, 1, 1]]
+
+
+def test_what_lies_outside_is_cut_off() -> None:
+    boxes_N4 = torch.tensor([[-4.0, -1, 44, 21]])
+    assert as_fractions(boxes_N4, height=20, width=40).tolist() == [[0, 0, 1, 1]]
+
+
+def test_no_box_stays_no_box() -> None:
+    assert as_fractions(torch.zeros(0, 4), height=20, width=40).shape == (0, 4)

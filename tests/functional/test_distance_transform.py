@@ -154,7 +154,7 @@ def test_heatmaps() -> None:
     for useless in (np.full((2, 3), 5.0), np.array([[1.0, math.nan]]), np.array([[1.0, math.inf]])):
         assert heatmap(useless, (4, 6)) is None
     assert heatmap(np.array([[-1.0, -2.0]]), (4, 6), "zero") is None
-    with pytest.raises(ValueError, match="rectify must be one of absolute, zero; got 'relu'"):
+    with pytest.raises(ValueError, match="rectify is one of absolute, zero; got 'relu'"):
         heatmap(map_hw, (2, 3), "relu")
     with pytest.raises(ValueError, match="uint8"):
         rectangles(map_hw)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cam_lightning.functional.largest_component import NORMALISATIONS, largest_component_boxes
+from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.post_processing import NORMALISATIONS, PostProcessing
 
 
 def flood_fill_box(region_HW: np.ndarray) -> list[float] | None:
@@ -82,7 +83,7 @@ def slow_box(
 
 def one_box(map_hw: object, size: tuple[int, ...], threshold: float = 0.2, **rule: Any) -> tuple[list[float], bool]:
     maps_1hw, size_12 = np.array([map_hw], np.float32), np.array([size])
-    boxes_14, degenerate_1 = largest_component_boxes(maps_1hw, size_12, threshold, **rule)
+    boxes_14, degenerate_1 = largest_component_boxes(maps_1hw, size_12, threshold, PostProcessing(**rule))
     assert boxes_14.dtype == np.float32
     return boxes_14[0].tolist(), bool(degenerate_1[0])
 
@@ -98,7 +99,7 @@ any_values = st.floats(-1e3, 1e3, width=32)
     size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     threshold=st.sampled_from([0.0, 0.2, 0.5, 0.99]),
     poison=st.sampled_from([None, None, None, np.nan, np.inf, -np.inf]),
-    normalise=st.sampled_from(NORMALISATIONS),
+    normalise=st.sampled_from(sorted(NORMALISATIONS)),
     rectify=st.booleans(),
 )
 def test_equals_the_definition(
@@ -143,7 +144,7 @@ def test_upsamples_as_torch_does(shape: tuple[int, int], size: tuple[int, int]) 
 def test_every_upsampling_against_torch(upsample: str) -> None:
     maps = np.random.default_rng(1).normal(size=(6, 4, 3)).astype(np.float32)
     sizes = np.array([[20, 31], [31, 20], [64, 64], [4, 3], [3, 4], [225, 100]])
-    boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.3, upsample=upsample)
+    boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.3, PostProcessing(upsample))
     assert not degenerate_M.any()
     for map_hw, size, box in zip(maps, sizes.tolist(), boxes_M4.tolist(), strict=True):
         map_HW = torch.nn.functional.interpolate(torch.from_numpy(map_hw)[None, None], size, mode=upsample)[0, 0]
@@ -214,7 +215,7 @@ def test_maps_of_one_call_do_not_disturb_each_other() -> None:
     rng = np.random.default_rng(2)
     maps = rng.normal(size=(12, 5, 4)).astype(np.float32)
     sizes = np.array([[40, 61], [1, 1], [61, 3], [2, 90], [30, 30], [1, 64]] * 2)
-    boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.1)
+    boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.1, PostProcessing())
     for map_hw, size, box, degenerate in zip(maps, sizes, boxes_M4.tolist(), degenerate_M.tolist(), strict=True):
         assert (box, degenerate) == one_box(map_hw, tuple(size.tolist()), 0.1)
 
@@ -228,7 +229,8 @@ def test_more_pixels_than_sixteen_bits_hold() -> None:
 
 
 def test_no_maps() -> None:
-    boxes_M4, degenerate_M = largest_component_boxes(np.zeros((0, 7, 7), np.float32), np.zeros((0, 2), np.int64), 0.2)
+    maps, sizes = np.zeros((0, 7, 7), np.float32), np.zeros((0, 2), np.int64)
+    boxes_M4, degenerate_M = largest_component_boxes(maps, sizes, 0.2, PostProcessing())
     assert boxes_M4.shape == (0, 4)
     assert degenerate_M.shape == (0,)
 
@@ -241,9 +243,7 @@ def test_no_maps() -> None:
         ({"size_M2": np.array([4, 4])}, "maps must be"),
         ({"size_M2": np.array([[4, 4], [0, 4]])}, "at least one pixel"),
         ({"threshold": 1.0}, "threshold"),
-        ({"threshold": -0.1, "normalise": "minmax"}, "threshold"),
-        ({"normalise": "softmax"}, "max, minmax, none"),
-        ({"upsample": "area"}, "bilinear, nearest, bicubic"),
+        ({"threshold": -0.1, "rule": PostProcessing(normalise="minmax")}, "threshold"),
     ],
 )
 def test_bad_input_is_an_error(changed: dict[str, Any], message: str) -> None:
@@ -251,6 +251,7 @@ def test_bad_input_is_an_error(changed: dict[str, Any], message: str) -> None:
         "map_Mhw": np.zeros((2, 3, 3), np.float32),
         "size_M2": np.array([[4, 4], [5, 5]]),
         "threshold": 0.2,
+        "rule": PostProcessing(),
     }
     with pytest.raises(ValueError, match=message):
         largest_component_boxes(**(good | changed))

@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from toy_localization import localization_of
 
 from cam_lightning.contracts import GroundTruth, Localization, Proposals
 from cam_lightning.functional.localization_error import gt_known_hits, top_k_hits
@@ -13,7 +14,7 @@ from cam_lightning.functional.localization_error import gt_known_hits, top_k_hit
 
 def localization(classes: list[list[int]], rank_P: tuple[int, ...], label_boxes: list[list[float]]) -> Localization:
     B, T, P = len(classes), len(classes[0]), len(rank_P)
-    return Localization(
+    return localization_of(
         classes_BT=torch.tensor(classes),
         probability_BT=torch.zeros(B, T),
         map_BThw=torch.zeros(B, T, 2, 3),

@@ -41,8 +41,17 @@ def changed_box(before: np.ndarray, after: np.ndarray) -> list[int]:
     return [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
 
 
-@pytest.mark.parametrize("map_hw", [np.zeros((2, 3)), -np.ones((2, 3)), np.full((2, 3), np.nan)])
-def test_a_map_that_is_nowhere_positive_leaves_the_image(photo: np.ndarray, map_hw: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "map_hw",
+    [
+        np.zeros((2, 3)),
+        np.array([[-1.0, -2, -3]]),
+        np.full((2, 3), np.nan),
+        np.array([[np.inf, 1, 0]]),
+        np.full((2, 3), 0.1),
+    ],
+)
+def test_a_map_that_names_no_region_leaves_the_image(photo: np.ndarray, map_hw: np.ndarray) -> None:
     picture = heat_map(photo, map_hw)
     assert np.array_equal(picture, photo)
     assert picture is not photo

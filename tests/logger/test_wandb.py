@@ -17,7 +17,7 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from cam_lightning.contracts import GroundTruth, Localization, Proposals
+from cam_lightning.contracts import GroundTruth, LabelBox, Localization, Proposals, Spec
 
 wandb = pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
 
@@ -106,17 +106,16 @@ class Images:
         return np.full((30, 20, 3) if index % 2 else (20, 40, 3), 40 * index, np.uint8)
 
 
-def localized(index: int, has_box: bool = True) -> tuple[Localization, GroundTruth, torch.Tensor]:
+def localized(index: int, has_box: bool = True) -> tuple[Localization, GroundTruth, dict[str, Localization]]:
     """Image `index`, of class 0, predicted as 1 where odd; the box is the left half of the true one."""
     box_114 = torch.tensor([[[0.0, 0, 10, 20]]])
     localization = Localization(
+        torch.tensor([index]),
         torch.tensor([[index % 2, 1 - index % 2]]),
         torch.tensor([[0.75, 0.25]]),
         torch.ones(1, 2, 3, 4),
         Proposals(box_114.expand(1, 2, 4), (0, 1), torch.zeros(1, 2, dtype=torch.bool)),
-        torch.ones(1, 3, 4),
-        box_114[:, 0],
-        torch.zeros(1, dtype=torch.bool),
+        LabelBox(torch.ones(1, 3, 4), box_114[:, 0], torch.zeros(1, dtype=torch.bool)),
     )
     truth = GroundTruth(
         torch.tensor([0]),
@@ -124,7 +123,7 @@ def localized(index: int, has_box: bool = True) -> tuple[Localization, GroundTru
         torch.tensor([int(has_box)]),
         torch.tensor([[30, 20] if index % 2 else [20, 40]]),
     )
-    return localization, truth, torch.tensor([index])
+    return localization, truth, {}
 
 
 def show(sink: WandbOverlays, split: str, world_size: int = 1) -> None:
@@ -194,7 +193,10 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     method = _Method()
     trainer.fit(method, data, data)
     trainer.test(method, data, verbose=False)
-    (run_dir / "results.json").write_text(json.dumps({"test/loss": 1.0, "protocol/box/rule": "best"}))
+    results = {"test/loss": 1.0, "test/sharpness": 2.5, "test/num_images": 3, "protocol/box/rule": "best"}
+    specs = {"test/loss": "lower", "test/sharpness": "higher", "test/num_images": None}
+    results["specs"] = {key: Spec(key, better=better)._asdict() for key, better in specs.items()}  # type: ignore[arg-type]
+    (run_dir / "results.json").write_text(json.dumps(results))
     finish_run(run_dir, 3)
     return run_dir
 
@@ -277,7 +279,17 @@ def test_the_results_are_the_summary(run_dir: Path) -> None:
         if record.WhichOneof("record_type") == "summary":
             summary |= nested(record.summary.update)
     assert summary["protocol/box/rule"] == "best"
-    assert summary["test/loss"] == 1
+    assert (summary["test/loss"], summary["test/sharpness"]) == (1, 2.5)
+    assert not [key for key in summary if key.startswith("specs")]
+
+
+def test_every_number_with_a_better_direction_says_it(run_dir: Path) -> None:
+    """As its spec has it; a count has none."""
+    metrics = [record.metric for record in records(run_dir) if record.WhichOneof("record_type") == "metric"]
+    told = {metric.name: metric.summary for metric in metrics if metric.name}
+    assert (told["test/loss"].min, told["test/loss"].max) == (True, False)
+    assert (told["test/sharpness"].min, told["test/sharpness"].max) == (False, True)
+    assert "test/num_images" not in told
 
 
 def test_nothing_but_wandbs_folder_is_left(run_dir: Path) -> None:

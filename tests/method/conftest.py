@@ -10,8 +10,9 @@ import pytest
 import torch
 from lightning import Trainer
 from torch import Tensor, nn
+from toy_network import ToyGap
 
-from cam_lightning.contracts import ClassifierOutput
+from cam_lightning.contracts import ClassifierOutput, Normalization
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
 
@@ -41,31 +42,27 @@ class ToyData(LocalizationDataModule):
         return [f"c{i}" for i in range(NUM_CLASSES)], ToySplit("train", 0, 36), ToySplit("test", 1, 17)
 
 
-class ToyNetwork(nn.Module):
+class ToyNetwork(ToyGap):
     """A convolution, average pooling, a linear layer; it remembers what its convolution computed in."""
 
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    has_cam = True
+    normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     new_layers: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        super().__init__()
-        self.trunk = nn.Conv2d(3, 4, 3, stride=2)
-        self.classifier = nn.Linear(4, NUM_CLASSES)
+        super().__init__(nn.Conv2d(3, 4, 3, stride=2), 4, NUM_CLASSES)
         self.computed_in: dict[str, set[torch.dtype]] = {"training": set(), "evaluation": set()}
         self.seeds: list[int] = []
         self.poison: int | None = None
         """From which training forward on the logits are not numbers."""
 
-    def forward(self, x_B3HW: Tensor) -> ClassifierOutput:
-        features_BKhw = self.trunk(x_B3HW)
+    def forward_head(self, features_BKhw: Tensor) -> ClassifierOutput:
         self.computed_in["training" if self.training else "evaluation"].add(features_BKhw.dtype)
-        logits_BC = self.classifier(features_BKhw.float().mean((2, 3)))
+        logits_BC, features_BKhw, _ = super().forward_head(features_BKhw)
         if self.training:
             self.seeds.append(torch.initial_seed())
             if self.poison is not None and len(self.seeds) > self.poison:
                 logits_BC = logits_BC * float("nan")
-        return ClassifierOutput(logits_BC.float(), features_BKhw.float())
+        return ClassifierOutput(logits_BC, features_BKhw)
 
 
 @pytest.fixture

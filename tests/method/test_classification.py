@@ -16,9 +16,10 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
-from cam_lightning.contracts import Batch, GroundTruth
+from cam_lightning.contracts import Batch, GroundTruth, Normalization, Spec
 from cam_lightning.logger.metrics_file import MetricsFile
-from cam_lightning.method.classification import Classification, log_exactly
+from cam_lightning.method.base import log_exactly
+from cam_lightning.method.classification import Classification
 from cam_lightning.method.schedule import constant, step
 
 SGD = partial(torch.optim.SGD, momentum=0.9)
@@ -49,7 +50,7 @@ def test_pixels_are_normalised_as_torchvision_does(
     network: Any, mean: tuple[float, ...], std: tuple[float, ...], channels_last: bool
 ) -> None:
     """Every byte value in every channel, so that a swap of channels shows."""
-    network.mean, network.std = mean, std
+    network.normalization = Normalization(mean, std)
     pixels = torch.arange(256, dtype=torch.uint8)[None, None, :, None].expand(2, 3, 256, 4)
     truth = GroundTruth(*(torch.zeros(2, dtype=torch.int64) for _ in range(4)))
     batch = method(network, channels_last=channels_last).on_after_batch_transfer(
@@ -212,7 +213,7 @@ def slow_evaluation(network: Any, split: Any) -> tuple[list[float], int, int]:
     for i in range(len(split)):
         image = torch.from_numpy(split.read(i).image_HW3).permute(2, 0, 1).float() / 255
         with torch.no_grad():
-            logits = network(normalize(image, list(network.mean), list(network.std))[None]).logits_BC[0].tolist()
+            logits = network(normalize(image, *map(list, network.normalization))[None]).logits_BC[0].tolist()
         label = int(split.label_N[i])
         largest = max(logits)
         losses.append(largest - logits[label] + math.log(sum(math.exp(v - largest) for v in logits)))
@@ -310,7 +311,8 @@ def test_fractions_reach_the_files_as_float64(network: Any, data: Any, trainer: 
 
     class Third(Classification):
         def on_test_epoch_end(self) -> None:
-            log_exactly(self, "test", {"third": 1 / 3, "count": 2**24 + 1})
+            values = {"third": 1 / 3, "count": 2**24 + 1}
+            log_exactly(self, "test", values, {key: Spec(key) for key in values})
 
     testing = trainer(logger=MetricsFile(tmp_path))
     module = Third(network, optimizer=SGD, schedule=None, learning_rate=0.1)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import pytest
 import torch
 from torchmetrics import Metric
+from toy_localization import localization_of
 
-from cam_lightning.contracts import GroundTruth, Localization, Proposals
+from cam_lightning.contracts import GroundTruth, LabelBox, Localization, Proposals
 
 
 class Evaluation(NamedTuple):
@@ -26,12 +27,16 @@ class Evaluation(NamedTuple):
         label_B, boxes_BN4, num_boxes_B, size_B2 = (tensor[index] for tensor in self.truth[:4])
         mask_BHW = None if self.truth.mask_BHW is None else self.truth.mask_BHW[index]
         most = max(num_boxes_B.tolist(), default=0)
-        fields = self.localization._asdict()
-        proposals = fields.pop("proposals")
+        whole, proposals = self.localization, self.localization.proposals
+        assert whole.label is not None
         return Evaluation(
-            Localization(
-                **{name: tensor[index] for name, tensor in fields.items()},
+            whole._replace(
+                **{
+                    name: getattr(whole, name)[index]
+                    for name in ("index_B", "classes_BT", "probability_BT", "map_BThw")
+                },
                 proposals=Proposals(proposals.boxes_BP4[index], proposals.rank_P, proposals.degenerate_BP[index]),
+                label=LabelBox(*(tensor[index] for tensor in whole.label)),
             ),
             GroundTruth(label_B, boxes_BN4[:, :most], num_boxes_B, size_B2, mask_BHW),
         )
@@ -69,7 +74,7 @@ def evaluation() -> Evaluation:
             [[_guess(rng, boxes, *size) for _ in range(count)] for boxes, size in zip(truth, sizes, strict=True)]
         ).float()
 
-    localization = Localization(
+    localization = localization_of(
         classes_BT=torch.tensor(classes),
         probability_BT=torch.full((B, T), 1 / C),
         map_BThw=torch.zeros(B, T, 2, 3),

@@ -41,7 +41,9 @@ def test_a_map_of_two_boxes_is_one_map(evaluation: Any) -> None:
     localization, truth = evaluation.rows([0])
     degenerate = torch.tensor([[True, True, False, False, True]])
     proposals = localization.proposals._replace(rank_P=(0, 0, 1, 1, 2), degenerate_BP=degenerate)
-    localization = localization._replace(proposals=proposals, label_degenerate_B=torch.tensor([False]))
+    localization = localization._replace(
+        proposals=proposals, label=localization.label._replace(degenerate_B=torch.tensor([False]))
+    )
     metric = DegenerateMaps()
     metric.update(localization, truth)
     assert metric.compute() == {"num_degenerate_maps": 2}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from toy_localization import localization_of
 
-from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.contracts import GroundTruth
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.gt_known_error_by_size import GtKnownErrorBySize
 
@@ -46,7 +47,7 @@ def test_a_share_on_an_edge_belongs_to_the_group_above_and_the_largest_box_count
     """Images of 10 × 20 pixels; boxes of 30 pixels, which are 0.15 of it, of 29, and of 200 beside a small one."""
     boxes = [[[0, 0, 6, 5], [0, 0, 0, 0]], [[0, 0, 29, 1], [0, 0, 0, 0]], [[0, 0, 2, 1], [0, 0, 20, 10]]]
     blank: Any = None
-    localization = Localization(blank, blank, blank, blank, blank, torch.zeros(3, 4), blank)
+    localization = localization_of(blank, blank, blank, blank, blank, torch.zeros(3, 4), blank)
     truth = GroundTruth(
         torch.zeros(3), torch.tensor(boxes).float(), torch.tensor([1, 1, 2]), torch.tensor([[10, 20]] * 3)
     )

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from toy_localization import localization_of, with_label_map
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 
 
@@ -23,7 +24,7 @@ def mapped(evaluation: Any) -> Any:
     map_Bhw = torch.randn(120, 5, 6, generator=torch.Generator().manual_seed(0))
     map_Bhw[3] = 0.1
     map_Bhw[5, 0, 0] = torch.nan
-    return evaluation._replace(localization=evaluation.localization._replace(label_map_Bhw=map_Bhw))
+    return evaluation._replace(localization=with_label_map(evaluation.localization, map_Bhw))
 
 
 def slow_accuracies(
@@ -35,7 +36,8 @@ def slow_accuracies(
     for b, (height, width) in enumerate(truth.size_B2.tolist()):
         boxes = truth.boxes_BN4[b, : truth.num_boxes_B[b]].tolist()
         counted += bool(boxes)
-        level_HW = np.floor(score_map(localization.label_map_Bhw[b], (height, width)) * 255).astype(int)
+        score_HW = score_map(localization.label_map_Bhw[b], (height, width), PostProcessing(normalise="minmax"))
+        level_HW = np.floor(score_HW * 255).astype(int)
         for q, threshold in enumerate(thresholds):
             labels_HW, count = ndimage.label(level_HW > int(threshold * level_HW.max()), np.ones((3, 3)))
             if count == 0:
@@ -98,7 +100,7 @@ def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_ev
 
 def one_image(map_hw: object, size: tuple[int, int], box: list[int]) -> tuple[Localization, GroundTruth]:
     blank: Any = None
-    localization = Localization(blank, blank, blank, blank, torch.as_tensor(map_hw)[None], blank, blank)
+    localization = localization_of(blank, blank, blank, blank, torch.as_tensor(map_hw)[None], blank, blank)
     return localization, GroundTruth(
         torch.tensor([0]), torch.tensor([[box]]).float(), torch.tensor([1]), torch.tensor([size])
     )
@@ -140,8 +142,8 @@ def test_without_any_known_box_there_is_nothing_to_report(mapped: Any) -> None:
         ({"mode": "contour"}, "components, wsol"),
         ({"corners": "exclusive"}, "inclusive, half_open"),
         ({"interval": 0.0}, "interval"),
-        ({"normalise": "none"}, "max or minmax"),
-        ({"upsample": "area"}, "bicubic"),
+        ({"normalise": "none"}, r"^MaxBoxAccuracy(V2)?: normalise is one of max, minmax; got 'none'"),
+        ({"upsample": "area"}, r"upsample is one of bilinear, nearest, bicubic; got 'area'"),
     ],
 )
 def test_bad_options_are_errors(options: dict[str, Any], message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_localization import with_label_map
 
 from cam_lightning.metric.pixel_average_precision import PixelAveragePrecision
 
@@ -24,7 +25,7 @@ def masked(evaluation: Any) -> Any:
     map_Bhw[5, 0, 0] = torch.nan
     mask_BHW = torch.from_numpy(rng.choice(np.array([0, 1, 255], np.uint8), (120, 8, 12)))
     return evaluation._replace(
-        localization=evaluation.localization._replace(label_map_Bhw=map_Bhw),
+        localization=with_label_map(evaluation.localization, map_Bhw),
         truth=evaluation.truth._replace(mask_BHW=mask_BHW),
     )
 
@@ -52,7 +53,7 @@ def test_maps_are_upsampled_to_the_masks(evaluation: Any) -> None:
     localization, truth = evaluation.rows([0])
     mask_BHW = torch.zeros(1, 4, 6, dtype=torch.uint8)
     mask_BHW[..., 3:] = 1
-    localization = localization._replace(label_map_Bhw=torch.tensor([[[-3.0, 5.0], [-3.0, 5.0]]]))
+    localization = with_label_map(localization, torch.tensor([[[-3.0, 5.0], [-3.0, 5.0]]]))
     for upsample in ("nearest", "bilinear", "bicubic"):
         metric = PixelAveragePrecision(upsample=upsample)
         metric.update(localization, truth._replace(mask_BHW=mask_BHW))

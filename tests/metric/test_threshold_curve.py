@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from toy_localization import with_label_map
 
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
-from cam_lightning.functional.kernel.threshold_levels import threshold_levels
 from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.post_processing import PostProcessing
+from cam_lightning.functional.threshold_curve import boxes_at_thresholds
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
-from cam_lightning.metric.threshold_curve import KEYS, ThresholdCurve, chosen_thresholds
+from cam_lightning.metric.threshold_curve import KEYS, ThresholdCurve
 
 
 class Box:
@@ -24,8 +25,7 @@ class Box:
         raise AssertionError("a curve sweeps, and does not box at one threshold")
 
     def sweep(self, map_hw: torch.Tensor, size: tuple[int, int], input_size: Any, thresholds_Q: Any) -> torch.Tensor:
-        level_HW = threshold_levels(map_hw.numpy(), size, thresholds_Q)
-        return torch.from_numpy(largest_boxes(level_HW, "components")[: len(thresholds_Q)]).float()
+        return torch.from_numpy(boxes_at_thresholds(map_hw.numpy(), size, thresholds_Q, PostProcessing())).float()
 
 
 def at_threshold(evaluation: Any, threshold: float) -> tuple[Localization, GroundTruth]:
@@ -33,11 +33,14 @@ def at_threshold(evaluation: Any, threshold: float) -> tuple[Localization, Groun
     localization, truth = evaluation
 
     def boxes(map_Bhw: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(largest_component_boxes(map_Bhw.numpy(), truth.size_B2.numpy(), threshold)[0])
+        boxes_B4, _ = largest_component_boxes(map_Bhw.numpy(), truth.size_B2.numpy(), threshold, PostProcessing())
+        return torch.from_numpy(boxes_B4)
 
     ranked = torch.stack([boxes(localization.map_BThw[:, t]) for t in range(5)], dim=1)
     proposals = localization.proposals._replace(boxes_BP4=ranked)
-    return localization._replace(proposals=proposals, label_box_B4=boxes(localization.label_map_Bhw)), truth
+    return localization._replace(
+        proposals=proposals, label=localization.label._replace(box_B4=boxes(localization.label_map_Bhw))
+    ), truth
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def mapped(evaluation: Any) -> Any:
     map_BThw = torch.randn(120, 5, 6, 8, generator=generator)
     is_label_BT = localization.classes_BT == truth.label_B[:, None]
     map_BThw[is_label_BT] = label_map_Bhw[is_label_BT.any(1)]
-    return evaluation._replace(localization=localization._replace(map_BThw=map_BThw, label_map_Bhw=label_map_Bhw))
+    return evaluation._replace(localization=with_label_map(localization._replace(map_BThw=map_BThw), label_map_Bhw))
 
 
 def test_every_error_is_that_of_a_run_at_this_threshold(mapped: Any) -> None:
@@ -87,7 +90,8 @@ def test_what_was_best_on_one_split_is_reported_on_another(mapped: Any) -> None:
     here, there = mapped.rows(range(12)), mapped.rows(range(12, 120))
     curve = ThresholdCurve(Box(), interval=0.02)
     curve.update(*here)
-    chosen = chosen_thresholds(curve.compute())
+    curve.compute()
+    chosen = curve.chosen()
     assert set(chosen) == set(KEYS)
     curve.reset()
     curve.carry(chosen)
@@ -104,7 +108,7 @@ def test_a_threshold_off_the_grid_can_be_carried(mapped: Any) -> None:
     """Chosen by a run whose own it was, and reported by an evaluation at another."""
     curve, wanted = ThresholdCurve(Box(), interval=0.25), ThresholdCurve(Box(), fixed=[0.123], interval=0.25)
     for key in KEYS:
-        curve.carry({KEYS[2]: 0.5, key: 0.123})
+        curve.carry({"gt_known_error": 0.5, key: 0.123})
         curve.reset()
         curve.update(*mapped)
         values = curve.compute()
@@ -141,7 +145,7 @@ def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_ev
 
     def make() -> ThresholdCurve:
         metric = ThresholdCurve(Box(), interval=0.1)
-        metric.carry({KEYS[1]: 0.123})
+        metric.carry({"localization_error/top5": 0.123})
         return metric
 
     check_every_split(make, update, 120)

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from report_world import prediction, specs_of, stored
 
-from cam_lightning.report.run_record import Prediction
+from cam_lightning.run.prediction_table import Prediction, write_predictions
 
 HOSTILE = 'it\'s <b>bold</b> & "co"'
 
 CONFIG = """\
 dataset: {_target_: cam_lightning.dataset.shapes.Shapes}
 backbone: {_target_: cam_lightning.backbone.googlenet_gap.googlenet_gap}
-metric: {localization_error: {iou_threshold: 0.5}}
+hit_iou: 0.5
+metric: {}
 """
 
 NAMES = ["cat", HOSTILE]
@@ -29,7 +31,7 @@ def _row(
     name: str, label: int, classes: list[int], probabilities: list[float], ious: list[float], known: float
 ) -> Prediction:
     names = [NAMES[number] for number in classes]
-    return Prediction(f"test/{name}", label, NAMES[label], classes, names, probabilities, [0, 1], ious, known)
+    return prediction(f"test/{name}", label, NAMES[label], classes, names, probabilities, [0, 1], ious, known)
 
 
 ROWS = [
@@ -49,6 +51,7 @@ RESULTS: dict[str, Any] = {
     "test/baseline/centre_box/localization_error/top1": 0.55,
     "test/baseline/centre_box/gt_known_error": 0.9,
     "protocol/box/threshold": 0.2,
+    "specs": stored(specs_of("test")),
 }
 STATUS = {
     "state": "finished",
@@ -93,6 +96,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         results: dict[str, Any] | None = None,
         status: dict[str, Any] | None = None,
         overlays: bool = True,
+        has_specs: bool = True,
     ) -> Path:
         run_dir = tmp_path / "run"
         run_dir.mkdir()
@@ -102,10 +106,14 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             writer = csv.writer(file)
             writer.writerow(("time", "step", "epoch", "key", "value"))
             writer.writerows(("2026-03-04T05:06:07+00:00", *row) for row in METRICS)
+        if has_specs:
+            (run_dir / "specs.json").write_text(
+                json.dumps(stored(specs_of("train") | specs_of("val") | specs_of("test")))
+            )
         if results:
             (run_dir / "results.json").write_text(json.dumps(results), encoding="utf-8")
         if rows:
-            _write_predictions(run_dir / "predictions.csv", rows)
+            write_predictions(run_dir / "predictions.csv", rows)
         if overlays:
             (run_dir / "overlays" / "test").mkdir(parents=True)
             for index, row in enumerate(rows or []):
@@ -114,15 +122,3 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return run_dir
 
     return make
-
-
-def _write_predictions(path: Path, rows: list[Prediction]) -> None:
-    """A table of predictions with the columns that a report reads."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(Prediction._fields)
-        for row in rows:
-            writer.writerow(
-                json.dumps(value, ensure_ascii=False) if isinstance(value, list) else "" if value is None else value
-                for value in row
-            )

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from report_world import prediction
 
 from cam_lightning.functional.overlay import Caption, localization_picture
 from cam_lightning.report import gallery
 from cam_lightning.report.gallery import build_gallery, embedded
-from cam_lightning.report.run_record import Prediction, read_predictions
+from cam_lightning.report.run_record import read_predictions
+from cam_lightning.run.prediction_table import Prediction
 
 
 def _noise(path: Path, width: int = 964, height: int = 526) -> Path:
@@ -74,7 +76,7 @@ def test_an_image_without_a_known_box_is_neither_hit_nor_miss(
     make_run: Callable[..., Path], rows: list[Prediction]
 ) -> None:
     run_dir = make_run(rows[:1])
-    unknown = Prediction("test/a", 0, "cat", [0], ["cat"], [1.0], [0], [], None)
+    unknown = prediction("test/a", 0, "cat", [0], ["cat"], [1.0], [0], [], None)
     shown = build_gallery(run_dir, "test", [unknown], 0.5)
     assert shown.pictures[0].facets["box"] == "no box known"
     assert shown.facets[0].choices == ["hit", "miss", "no box known"]

@@ -16,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cam_lightning.contracts import GroundTruth, Localization, Proposals
-from cam_lightning.report.html import write_report
-from cam_lightning.report.run_record import Prediction
+from cam_lightning.contracts import GroundTruth, LabelBox, Localization, Proposals
+from cam_lightning.report import section
+from cam_lightning.report.html import TEMPLATES, write_report
+from cam_lightning.run.prediction_table import Prediction
 from cam_lightning.sink.overlays import Overlays
 from cam_lightning.sink.predictions import Predictions
 
@@ -130,6 +131,78 @@ def test_an_overlap_never_reads_as_the_hit_that_it_is_not(
     assert "best class first: 0.499, 0.100" in text
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "anchor", "said"),
+    [
+        ("results.json", b'{"test/loss": 1.', "results", "results.json: it is not JSON"),
+        ("results.json", b"\xff\xfe", "results", "results.json: it cannot be read"),
+        ("metrics.csv", b"time,step,epoch,key,value\nx,1,0,val/lo\n", "curves", "metrics.csv: row 1 is not a row"),
+        ("predictions.csv", b"id,label\nx", "overlap", "has no column 'label_name'"),
+        ("predictions.csv", b"id,label\nx", "gallery", "has no column 'label_name'"),
+        ("threshold_curves.json", b'{"threshold": [0', "overlap", "threshold_curves.json is damaged: it is not JSON"),
+        ("overlays/test/000002_c.png", b"\x89PNG cut", "gallery", "overlays/test/000002_c.png: cannot identify"),
+        ("config.yaml", b"a: [1", "configuration", "config.yaml: "),
+        ("status.json", b"{", "state", "status.json: it is not JSON"),
+    ],
+)
+def test_a_damaged_file_is_said_in_its_section_and_the_others_stand(
+    make_run: MakeRun,
+    rows: list[Prediction],
+    results: dict[str, Any],
+    file: str,
+    content: bytes,
+    anchor: str,
+    said: str,
+) -> None:
+    run_dir = make_run(rows, results)
+    sections = {"results", "curves", "overlap", "gallery", "configuration"}
+    assert sections <= set(_page(run_dir).values("id"))
+    (run_dir / file).write_bytes(content)
+    text = write_report(run_dir).read_text(encoding="utf-8")
+    assert sections <= set(Page(text).values("id")), "every section is still there"
+    of_section = Page(text[text.index(f'<section id="{anchor}"') :].partition("</section>")[0]).text
+    assert "Damaged" in of_section
+    assert said in of_section
+    for other in sections - {anchor, "overlap", "gallery"}:
+        elsewhere = Page(text[text.index(f'<section id="{other}"') :].partition("</section>")[0]).text
+        assert "Damaged" not in elsewhere
+
+
+def test_results_that_are_damaged_are_those_that_were_logged(make_run: MakeRun, results: dict[str, Any]) -> None:
+    run_dir = make_run(results=results)
+    (run_dir / "results.json").write_text("{")
+    with (run_dir / "metrics.csv").open("a") as file:
+        file.write("x,99,2,test/num_images,5\nx,99,2,test/localization_error/top1,0.6\n")
+    text = " ".join(_page(run_dir).text.split())
+    assert "The test split, 5 images." in text
+    assert "localization error, top-1 ↓, lower is better 60.00%" in text
+
+
+def test_a_section_is_one_file_and_one_template(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing lists them: a file that lies there stands on the page, at its place."""
+    code, templates = tmp_path / "code", tmp_path / "template" / "section"
+    code.mkdir()
+    templates.mkdir(parents=True)
+    (code / "weather.py").write_text(
+        "PLACE, ANCHOR, NAME, TITLE, FILES = 15, 'weather', 'Weather', 'How the weather was', ()\n"
+        "def content(page):\n    return {'sky': '<grey>'} if page.split == 'val' else None\n"
+    )
+    (templates / "weather.html.j2").write_text("<p>{{ sky }} in {{ split }}</p>")
+    monkeypatch.setattr(section, "__path__", [*section.__path__, str(code)])
+    monkeypatch.setattr(TEMPLATES.loader, "searchpath", [*TEMPLATES.loader.searchpath, str(tmp_path / "template")])
+    run_dir = make_run()
+    page = _page(run_dir)
+    assert [link for link in page.values("href") if link.startswith("#")] == [
+        "#results", "#weather", "#curves", "#configuration",
+    ]  # fmt: skip
+    assert "How the weather was" in page.text
+    assert "<grey> in val" in page.text
+    (run_dir / "results.json").write_text(json.dumps({"test/loss": 1.0}))
+    assert "weather" not in _page(run_dir).text, "it had nothing to say"
+
+
 def test_writing_again_replaces_the_page(make_run: MakeRun, rows: list[Prediction]) -> None:
     run_dir = make_run(rows)
     first = write_report(run_dir).read_text(encoding="utf-8")
@@ -158,16 +231,15 @@ def test_what_the_sinks_write_is_what_the_report_reads(tmp_path: Path) -> None:
         for index in range(3):
             box_114 = torch.tensor([[[0.0, 0, 20, 30]]])
             localization = Localization(
+                torch.tensor([index]),
                 torch.tensor([[index % 2, 1 - index % 2]]),
                 torch.tensor([[0.8, 0.2]]),
                 torch.ones(1, 2, 3, 4),
                 Proposals(box_114.expand(1, 2, 4), (0, 1), torch.zeros(1, 2, dtype=torch.bool)),
-                torch.ones(1, 3, 4),
-                box_114[:, 0],
-                torch.zeros(1, dtype=torch.bool),
+                LabelBox(torch.ones(1, 3, 4), box_114[:, 0], torch.zeros(1, dtype=torch.bool)),
             )
             truth = GroundTruth(torch.tensor([0]), box_114 * (index + 1), torch.tensor([1]), torch.tensor([[30, 40]]))
-            sink.add(localization, truth, torch.tensor([index]))
+            sink.add(localization, truth, {})
         sink.finish()
         sink.merge()
     page = _page(tmp_path)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from report_world import LOSS, specs_of, stored
 
+from cam_lightning.contracts import Spec
 from cam_lightning.report.__main__ import main, write_reports
 from cam_lightning.report.sweep_html import side_by_side
 from cam_lightning.report.sweep_table import SweepTable, find_runs, sweep_table
@@ -22,6 +24,7 @@ from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
 
 TOP1 = "test/localization_error/top1"
 GAP = {"_target_": "cam_lightning.backbone.googlenet_gap.googlenet_gap", "width": 1.0, "stride": 16}
+SPECS = {TOP1: specs_of("test")[TOP1], "test/loss": LOSS, "test/accuracy": Spec("accuracy", better="higher")}
 VGG = {"_target_": "cam_lightning.backbone.vgg16_gap.vgg16_gap", "width": 1.0}
 
 Make = Callable[..., Path]
@@ -58,6 +61,7 @@ def make(tmp_path: Path) -> Make:
         (run_dir / "status.json").write_text(json.dumps(status))
         if error is not None:
             results = {TOP1: error, "test/loss": 10 * error, "test/accuracy": 1 - error, "protocol/seed": seed}
+            results |= {"specs": stored(SPECS)}
             (run_dir / "results.json").write_text(json.dumps(results))
         for picture in pictures:
             (run_dir / "overlays" / "test").mkdir(parents=True, exist_ok=True)
@@ -194,6 +198,7 @@ def test_long_numbers_are_cut_where_that_tells_them_apart(make: Make, tmp_path: 
 
 def test_how_a_run_was_carried_out_is_no_parameter_and_what_it_saw_is(make: Make, tmp_path: Path) -> None:
     """A seed that went on with more workers is still one of the seeds; one of other images is not."""
+    # As earlier versions wrote it: their parts declared nothing.
     for seed, workers in enumerate((0, 4)):
         make(
             f"a{seed}",
@@ -216,6 +221,17 @@ def test_a_path_that_begins_like_the_run_s_own_is_a_parameter(make: Make, tmp_pa
     for name in ("gap", "vgg"):
         make(name, checkpoint=str(tmp_path / "sweep" / f"{name}_trained" / "checkpoints" / "last.ckpt"))
     assert table_of(tmp_path).parameters == ["checkpoint"]
+
+
+def test_what_a_part_says_of_its_options_is_no_parameter_and_tells_which_are_none(make: Make, tmp_path: Path) -> None:
+    """A package of one's own has options that only say how a run is carried out, and says so itself."""
+    part = {"_target_": "mine.Data", "_options_": {"cache": "manner", "root": "path"}, "_partial_": True}
+    make("a", 0.1, 1, mine={**part, "cache": "/a", "size": 1})
+    make("b", 0.2, 2, mine={**part, "cache": "/b", "size": 1, "_options_": {"cache": "manner"}}, logger={}, further={})
+    make("c", 0.3, 1, mine={**part, "cache": "/c", "size": 2})
+    table = table_of(tmp_path)
+    assert table.parameters == ["mine.size"]
+    assert [(row.parameters, len(row.finished)) for row in table.rows] == [(["1"], 2), (["2"], 1)]
 
 
 @pytest.mark.parametrize(
@@ -347,3 +363,89 @@ def test_a_sweep_of_which_nothing_finished_has_a_table_too(make: Make, tmp_path:
     make("b", None, state="queued")
     texts = write_reports([tmp_path / "sweep"], tmp_path / "sweep", None, None)
     assert "failed: a: ValueError: x" in texts["text"]
+
+
+def test_the_headlines_are_shown_in_their_order_and_the_first_orders(make: Make, tmp_path: Path) -> None:
+    """Of the run's own, of the test; whatever they are called."""
+    specs = {
+        "test/beauty": Spec("beauty", "number", better="higher", headline=2, unit="°"),
+        "test/speed": Spec("speed", "number", better="lower", headline=1, unit="s"),
+        "test/grad_cam/speed": Spec("speed", "number", better="lower", headline=1, arm="grad_cam"),
+        "val/speed": Spec("speed", "number", better="lower", headline=1),
+        "test/count": Spec("images", "count", better=None, headline=0),
+        "test/aside": Spec("aside"),
+    }
+    for name, beauty in (("a", 3.0), ("b", 5.0)):
+        values = dict.fromkeys(specs, 2.0) | {"test/beauty": beauty, "test/speed": beauty / 1000}
+        (make(name, tag=name) / "results.json").write_text(json.dumps(values | {"specs": stored(specs)}))
+    table = table_of(tmp_path)
+    assert (table.keys, table.by) == (["test/speed", "test/beauty"], "test/speed")
+    assert [row.parameters for row in table.rows] == [["a"], ["b"]]
+    assert [row.parameters for row in table_of(tmp_path, by="test/beauty").rows] == [["b"], ["a"]]
+    text = as_text(table, 200)
+    for part in ("test speed ↓", "test beauty", "0.003 s", "5.0000 °"):
+        assert part in text
+    assert "test speed (grad_cam)" in as_markdown(table_of(tmp_path, keys=["test/grad_cam/speed"]))
+
+
+def test_runs_of_before_and_of_now_stand_in_one_table(make: Make, tmp_path: Path) -> None:
+    make("now", 0.2, tag="now")
+    earlier = make("earlier", 0.4, tag="earlier")
+    (earlier / "results.json").write_text(json.dumps({TOP1: 0.4, "test/loss": 2.0}))
+    table = table_of(tmp_path)
+    assert table.keys == [TOP1]
+    assert [row.parameters for row in table.rows] == [["now"], ["earlier"]]
+    assert "test localization error, top-1 ↓" in as_text(table, 200)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("results.json", '{"test/loc'),
+        ("results.json", "[1, 2]"),
+        ("results.json", '{"specs": {"a": 3}}'),
+        ("specs.json", "\x00"),
+        ("config.yaml", "a: [1"),
+        ("config.yaml", "- 1"),
+        ("status.json", "finished"),
+    ],
+)
+def test_a_damaged_run_is_named_beside_the_others(
+    make: Make, tmp_path: Path, file: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("good", 0.25, 1)
+    (make("bad", 0.75, 2) / file).write_text(content)
+    assert main([str(tmp_path / "sweep")]) == 0
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    for text in (capsys.readouterr().out, page, (tmp_path / "sweep" / "results.md").read_text()):
+        assert "25.00 %" in text
+        assert "50.00" not in text, "what cannot be relied on is in no mean"
+        assert file in text
+    assert ">bad</code>: " + file in page
+
+
+def test_damage_that_spares_the_numbers_is_a_note(make: Make, tmp_path: Path) -> None:
+    """Half a line in metrics.csv, a table of predictions cut off, a picture that is none."""
+    make("good", 0.25, 1, pictures=("000000_a.png", "000001_b.png"))
+    bad = make("bad", 0.75, 1, tag="x", pictures=("000000_a.png", "000001_b.png"))
+    (bad / "metrics.csv").write_text("time,step,epoch,key,value\nx,1,0,val/lo\nx,2,1,val/loss,2.0\n")
+    (bad / "predictions.csv").write_text("id,label\n")
+    (bad / "overlays" / "test" / "000001_b.png").write_bytes(b"no picture")
+    table = table_of(tmp_path)
+    assert [row.measures[TOP1].mean for row in table.rows] == [0.25, 0.75]
+    assert table.notes == ["damaged: bad: metrics.csv: row 1 is not a row of step, epoch, key and value"]
+    gallery = side_by_side(table)
+    cells = {name: [cell is not None for cell in row] for name, row in gallery.rows}
+    assert cells == {"000000_a": [True, True], "000001_b": [True, False]}
+    predictions, picture = gallery.damaged
+    assert predictions.startswith(f"bad: {bad / 'predictions.csv'} has no column")
+    assert picture.startswith("bad: overlays/test/000001_b.png: ")
+
+
+def test_no_cell_of_the_csv_is_a_formula(make: Make, tmp_path: Path) -> None:
+    for name, tag in (("a", "=1+1"), ("b", "@x")):
+        make(name, tag=tag)
+    make("c", tag=-1)
+    rows = list(csv.reader(io.StringIO(as_csv(table_of(tmp_path)))))
+    assert sorted(row[0] for row in rows) == ["'=1+1", "'@x", "-1", "tag"]
+    assert "=1+1" in as_markdown(table_of(tmp_path)), "no spreadsheet reads that"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from report_world import specs_of, stored
 from rich.console import Console
 
-from cam_lightning.report.table import print_results, results_table
+from cam_lightning.contracts import Spec
+from cam_lightning.report.table import further_line, further_tables, print_results, results_table
 
 KEYS = ("localization_error/top1", "localization_error/top5", "gt_known_error")
 RESULTS: dict[str, Any] = {
@@ -17,9 +19,12 @@ RESULTS: dict[str, Any] = {
     **dict(zip([f"test/{key}" for key in KEYS], [0.5, 0.40625, 1 / 3], strict=True)),
     **dict(zip([f"test/baseline/whole_image/{key}" for key in KEYS], [0.9, 0.8, 0.7], strict=True)),
     **dict(zip([f"test/baseline/centre_box/{key}" for key in KEYS], [0.6, 0.55, 0.52], strict=True)),
+    "protocol/cam": "ClassActivationMap",
     "protocol/box/rule": "largest_component",
     "protocol/box/threshold": 0.2,
+    "specs": stored(specs_of("test", "grad_cam")),
 }
+OWN = "class activation map, largest component, threshold 0.2"
 
 
 def lines(results: dict[str, Any], split: str = "test") -> list[list[str]]:
@@ -34,11 +39,11 @@ def lines(results: dict[str, Any], split: str = "test") -> list[list[str]]:
 
 def test_every_number_is_in_its_row_and_column() -> None:
     table = lines(RESULTS)
-    assert table[0] == ["test, 1,000 images: classification error top-1 12.34%, top-5 1.23%"]
-    assert ["box", "top-1", "top-5", "error"] in table
+    assert table[0] == ["test, 1,000 images: classification error, top-1 12.34%, top-5 1.23%"]
+    assert ["box", "top-1", "top-5", "GT-known error"] in table
     rows = [row for row in table if "%" in row[-1] and len(row) == 4]
     assert rows == [
-        ["CAM, largest component, threshold 0.2", "50.00%", "40.62%", "33.33%"],
+        [OWN, "50.00%", "40.62%", "33.33%"],
         ["baseline: centre box", "60.00%", "55.00%", "52.00%"],
         ["baseline: whole image", "90.00%", "80.00%", "70.00%"],
     ]
@@ -52,13 +57,28 @@ def test_thresholds_of_every_kind_stand_beside_the_run_s_own() -> None:
     }
     chosen = {f"test/{key}@{rule}/threshold": 0.25 for key in KEYS for rule in ("oracle", "selected")}
     rows = [row for row in lines(RESULTS | further | chosen) if "%" in row[-1] and len(row) == 4]
-    assert rows[0][0] == "CAM, largest component, threshold 0.2"
+    assert rows[0][0] == OWN
     assert rows[1:5] == [
         ["… threshold 0.05", "40.00%", "40.00%", "40.00%"],
         ["… threshold 0.3", "30.00%", "30.00%", "30.00%"],
         ["… threshold selected in validation", "20.00% at 0.25", "20.00% at 0.25", "20.00% at 0.25"],
         ["… best threshold of this split (oracle)", "10.00% at 0.25", "10.00% at 0.25", "10.00% at 0.25"],
     ]
+
+
+def test_further_maps_have_rows_of_their_own_with_their_own_variants() -> None:
+    further = {f"test/grad_cam/{key}": 0.25 for key in KEYS}
+    further |= {"test/grad_cam/gt_known_error@oracle": 0.125, "test/grad_cam/gt_known_error@oracle/threshold": 0.5}
+    rows = [row for row in lines(RESULTS | further) if "%" in row[-1] and len(row) == 4]
+    assert [row[0] for row in rows] == [
+        OWN,
+        "grad_cam",
+        "grad_cam … best threshold of this split (oracle)",
+        "baseline: centre box",
+        "baseline: whole image",
+    ]
+    assert rows[1][1:] == ["25.00%"] * 3
+    assert rows[2][1:] == ["", "", "12.50% at 0.5"]
 
 
 def test_errors_by_size_are_a_table_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,14 +94,33 @@ def test_errors_by_size_are_a_table_of_their_own(capsys: pytest.CaptureFixture[s
     sizes |= {key.replace("centre_box", "whole_image"): value for key, value in sizes.items() if "centre" in key}
     print_results({**RESULTS, **dict(sorted(sizes.items()))})
     out = capsys.readouterr().out
+    assert "GT-known error by the object's share of the image" in out
     assert "1,200 images" in out
-    assert any(line.split("│")[1:4] == ["CAM", "75.00%", "25.00%"] for line in out.replace(" ", "").splitlines())
+    assert any(line.split("│")[2:4] == ["75.00%", "25.00%"] for line in out.replace(" ", "").splitlines())
     assert any("12.50%" in line and "centre box" in line for line in out.splitlines())
+
+
+def test_what_has_no_like_is_one_line_and_what_further_maps_have_too_is_a_table() -> None:
+    results = RESULTS | {"test/loss": 1.5, "test/max_box_accuracy": 0.5, "test/max_box_accuracy/threshold": 0.25}
+    assert further_line(results) == "MaxBoxAcc 50.00% at 0.25, loss 1.5000"
+    assert further_tables(results) == []
+    results["test/grad_cam/max_box_accuracy"] = 0.625
+    (table,) = further_tables(results)
+    assert (table.title, table.row_count) == ("MaxBoxAcc", 2)
+    assert further_line(results) == "loss 1.5000"
+
+
+def test_what_was_counted_is_said_and_nothing_of_which_there_was_none() -> None:
+    counts = {"test/num_degenerate_maps": 3, "test/num_skipped_images": 0}
+    specs = RESULTS["specs"] | stored({"test/num_skipped_images": Spec("images skipped", "count", better=None)})
+    title = lines(RESULTS | counts | {"specs": specs})[0][0]
+    assert title.startswith("test, 1,000 images, 3 maps that named no region: classification")
 
 
 def test_another_split_is_another_table() -> None:
     results = RESULTS | {key.replace("test/", "val/", 1): value for key, value in RESULTS.items()}
     results["val/gt_known_error"] = 0.25
+    results["specs"] = RESULTS["specs"] | stored(specs_of("val"))
     assert any("25.00%" in row for row in lines(results, "val"))
     assert not any("25.00%" in row for row in lines(results, "test"))
 
@@ -89,12 +128,14 @@ def test_another_split_is_another_table() -> None:
 def test_a_metric_that_was_not_asked_for_has_no_column() -> None:
     results = {key: value for key, value in RESULTS.items() if "localization_error" not in key}
     rows = [row for row in lines(results) if len(row) == 2]
-    assert ["CAM, largest component, threshold 0.2", "33.33%"] in rows
+    assert [OWN, "33.33%"] in rows
     assert ["baseline: centre box", "52.00%"] in rows
 
 
 def test_without_localization_it_says_so() -> None:
-    results = {key: value for key, value in RESULTS.items() if "classification" in key or "num_" in key}
+    results = {
+        key: value for key, value in RESULTS.items() if "classification" in key or "num_" in key or key == "specs"
+    }
     text = " ".join(word for row in lines(results) for word in row)
     assert "12.34%" in text
     assert "localization: not available" in text
@@ -102,7 +143,7 @@ def test_without_localization_it_says_so() -> None:
 
 def test_it_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_results(RESULTS)
-    assert "classification error top-1 12.34%" in capsys.readouterr().out
+    assert "top-1 12.34%" in capsys.readouterr().out
 
 
 def test_a_split_that_was_not_evaluated_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:

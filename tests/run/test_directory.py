@@ -204,12 +204,10 @@ def test_what_is_already_written_survives_a_failed_write(tmp_path: Path, monkeyp
     with pytest.raises(TypeError):
         run.write_json("results.json", {"test/loss": object()})
 
-    def full(self: Path, text: str, encoding: str) -> int:
-        with self.open("w") as file:
-            file.write(text[:3])
+    def full(descriptor: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         run.write_json("results.json", {"test/loss": 2.0})
     assert json.loads((run.path / "results.json").read_text()) == {"test/loss": 1.0}

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_localization import localization_of, plain_localizer, with_label_map
 
-from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import LocalizationCallback
-from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import GroundTruth, Localization
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.sink.maps import Maps
@@ -44,7 +43,7 @@ def batch() -> tuple[Localization, GroundTruth]:
     map_Bhw[:, 0, 0], map_Bhw[:, 0, 1] = -100, 156
     boxes_BN4 = torch.tensor([[[3, 2, 30, 17], [0, 0, 5, 5]], [[10, 3, 33, 20], [0, 0, 0, 0]]] * 2).float()
     truth = GroundTruth(torch.tensor([4, 0, 2, 1]), boxes_BN4, torch.tensor([2, 1, 1, 0]), torch.tensor([[24, 36]] * 4))
-    return Localization(blank, blank, blank, blank, map_Bhw, blank, blank), truth
+    return localization_of(blank, blank, blank, blank, map_Bhw, blank, blank), truth
 
 
 def test_read_back_they_give_the_same_numbers(tmp_path: Path) -> None:
@@ -54,9 +53,8 @@ def test_read_back_they_give_the_same_numbers(tmp_path: Path) -> None:
     for rank, sink in enumerate(ranks):
         sink.start("test", Source(), [], rank, 2)
     for sink, rows in ((ranks[1], [2, 0]), (ranks[0], [3, 1])):
-        index_B = torch.tensor(rows)
-        part = localization._replace(label_map_Bhw=localization.label_map_Bhw[rows])
-        sink.add(part, GroundTruth(*(tensor[rows] for tensor in truth[:4])), index_B)
+        part = with_label_map(localization, localization.label_map_Bhw[rows])._replace(index_B=torch.tensor(rows))
+        sink.add(part, GroundTruth(*(tensor[rows] for tensor in truth[:4])), {})
     for sink in ranks:
         sink.finish()
     ranks[0].merge()
@@ -92,12 +90,12 @@ def test_at_the_benchmark_s_size_they_are_scores(tmp_path: Path) -> None:
     localization.label_map_Bhw[1] = 3.0
     sink = Maps(str(tmp_path), ["test"], map_size=[8, 12])
     sink.start("test", Source(), [], 0, 1)
-    sink.add(localization, truth, torch.arange(4))
+    sink.add(localization, truth, {})
     sink.finish()
     sink.merge()
     for row, name in enumerate(IDS):
         map_HW = np.load(tmp_path / "maps" / "test" / f"{name}.npy")
-        expected_HW = score_map(localization.label_map_Bhw[row], (8, 12), upsample="bicubic")
+        expected_HW = score_map(localization.label_map_Bhw[row], (8, 12), PostProcessing("bicubic", normalise="minmax"))
         np.testing.assert_array_equal(map_HW, expected_HW.astype(np.float16))
         assert (map_HW.min(), map_HW.max()) == ((0, 0) if row == 1 else (0, 1))
 
@@ -106,7 +104,7 @@ def test_a_whole_evaluation(data: Any, method: Any, trainer: Any, tmp_path: Path
     """Of the toy world, where float16 cuts the maps' last bits, and no hit depends on them."""
     metrics = {"largest": MaxBoxAccuracy(interval=0.05, **RULE), "any": MaxBoxAccuracyV2(interval=0.05, **RULE)}
     sinks = {"maps": Maps(str(tmp_path), ["test"], map_size=None)}
-    testing = trainer(LocalizationCallback(ClassActivationMap(), LargestComponent(), metrics, sinks=sinks))
+    testing = trainer(LocalizationCallback(plain_localizer(method.network), metrics, sinks=sinks))
     testing.test(method, datamodule=data, verbose=False)
     scorer = MapScorer(tmp_path / "maps" / "test", tmp_path / "metadata" / "test", map_size=(20, 28), interval=0.05)
     score_all(scorer, 1, lambda count: None)
@@ -121,7 +119,7 @@ def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
     localization, truth = batch()
     sink = Maps(str(tmp_path))
     sink.start("test", Source(), [], 0, 1)
-    sink.add(localization, truth, torch.arange(4))
+    sink.add(localization, truth, {})
     sink.finish()
     sink.merge()
     assert list(tmp_path.iterdir()) == []

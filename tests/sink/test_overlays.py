@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_localization import localization_of, plain_localizer
 
-from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import LocalizationCallback
-from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.functional.overlay import contact_sheet
 from cam_lightning.sink.overlays import Overlays
 
 GAP, CAPTION_HEIGHT = 4, 46
 
 
-def callback(overlays: Overlays) -> LocalizationCallback:
-    return LocalizationCallback(ClassActivationMap(), LargestComponent(), {}, sinks={"overlays": overlays})
+def callback(network: Any, overlays: Overlays) -> LocalizationCallback:
+    return LocalizationCallback(plain_localizer(network), {}, sinks={"overlays": overlays})
 
 
 def written(run_dir: Path, split: str) -> dict[int, Path]:
@@ -29,7 +28,7 @@ def written(run_dir: Path, split: str) -> dict[int, Path]:
 
 
 def test_pngs_in_the_originals_proportions_and_a_sheet(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
-    trainer(callback(Overlays(str(tmp_path), count=6))).test(method, datamodule=data, verbose=False)
+    trainer(callback(method.network, Overlays(str(tmp_path), count=6))).test(method, datamodule=data, verbose=False)
     pictures = written(tmp_path, "test")
     assert len(pictures) == 6
     shapes = set()
@@ -62,7 +61,7 @@ def test_the_sample_follows_from_the_seed_and_the_splits_length(data: Any, tmp_p
 
 
 def test_none_is_none(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
-    trainer(callback(Overlays(str(tmp_path), count=0))).test(method, datamodule=data, verbose=False)
+    trainer(callback(method.network, Overlays(str(tmp_path), count=0))).test(method, datamodule=data, verbose=False)
     assert written(tmp_path, "test") == {}
     assert not (tmp_path / "overlays" / "test.png").exists()
 
@@ -83,12 +82,12 @@ def test_an_unknown_colour_map_is_an_error_before_any_image(tmp_path: Path) -> N
 def test_the_caption_says_class_probability_and_overlap(
     tmp_path: Path, label: int, num_boxes: int, iou: float, expected: tuple[str, str]
 ) -> None:
-    from cam_lightning.contracts import GroundTruth, Localization, Proposals
+    from cam_lightning.contracts import GroundTruth, Proposals
 
     overlays = Overlays(str(tmp_path))
     overlays.class_names = ["HORSE", "ZEBRA"]
     no = torch.zeros(1, 2, dtype=torch.bool)
-    localization = Localization(
+    localization = localization_of(
         torch.tensor([[1, 0]]),
         torch.tensor([[0.88, 0.12]]),
         torch.zeros(1, 2, 2, 2),

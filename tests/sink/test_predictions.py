@@ -13,10 +13,12 @@ import torch
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.cam.cam import ClassActivationMap
-from cam_lightning.contracts import GroundTruth, Localization, Proposals
+from cam_lightning.contracts import GroundTruth, LabelBox, Localization, Proposals
+from cam_lightning.localization.localizer import Localizer
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
-from cam_lightning.sink.predictions import COLUMNS, Predictions
+from cam_lightning.run.prediction_table import COLUMNS
+from cam_lightning.sink.predictions import Predictions
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -32,8 +34,7 @@ def test_the_rows_say_what_the_metrics_say(
 ) -> None:
     metrics = {"localization_error": LocalizationError(), "gt_known_error": GtKnownError()}
     callback = LocalizationCallback(
-        ClassActivationMap(),
-        LargestComponent(frame=frame),
+        Localizer(method.network, {"": ClassActivationMap()}, {"": LargestComponent(frame=frame)}),
         metrics,
         sinks={"predictions": Predictions(str(tmp_path))},
     )
@@ -94,32 +95,34 @@ class Source:
         raise AssertionError("a table needs no pixels")
 
 
-def one_guess(count: int, box: list[float], truth: list[float]) -> tuple[Localization, GroundTruth]:
+def one_guess(
+    indices: list[int], box: list[float], truth: list[float]
+) -> tuple[Localization, GroundTruth, dict[str, Localization]]:
+    count = len(indices)
     boxes_BP4 = torch.tensor([[box]] * count)
     no = torch.zeros(count, 1, dtype=torch.bool)
     localization = Localization(
+        index_B=torch.tensor(indices),
         classes_BT=torch.zeros(count, 1, dtype=torch.int64),
         probability_BT=torch.ones(count, 1),
         map_BThw=torch.zeros(count, 1, 2, 2),
         proposals=Proposals(boxes_BP4, (0,), no),
-        label_map_Bhw=torch.zeros(count, 2, 2),
-        label_box_B4=boxes_BP4[:, 0],
-        label_degenerate_B=no[:, 0],
+        label=LabelBox(torch.zeros(count, 2, 2), boxes_BP4[:, 0], no[:, 0]),
     )
     ones = torch.ones(count, dtype=torch.int64)
     size_B2 = torch.tensor([[3000, 4000]] * count)
-    return localization, GroundTruth(0 * ones, torch.tensor([[truth]] * count), ones, size_B2)
+    return localization, GroundTruth(0 * ones, torch.tensor([[truth]] * count), ones, size_B2), {}
 
 
 def test_a_narrow_miss_is_not_rounded_into_a_hit(tmp_path: Path) -> None:
     """In 12 megapixels an IoU can be below one half by a ten-millionth."""
     whole = [0.0, 0.0, 4000.0, 3000.0]
-    localization, truth = one_guess(1, [0.0, 0.0, 3999.0, 1500.0], whole)
+    localization, truth, _ = one_guess([0], [0.0, 0.0, 3999.0, 1500.0], whole)
     metric = GtKnownError(iou_threshold=0.499875 + 1e-8)
     metric.update(localization, truth)
     predictions = Predictions(str(tmp_path))
     predictions.start("test", Source(1), ["zebra"], 0, 1)
-    predictions.add(localization, truth, torch.tensor([0]))
+    predictions.add(localization, truth, {})
     predictions.finish()
     predictions.merge()
     row = read(tmp_path / "predictions.csv")[0]
@@ -136,7 +139,7 @@ def test_ranks_with_unequal_shares_make_one_table_in_the_datasets_order(tmp_path
         indices = list(range(rank, 7, 3)) if rank < 3 else []
         for start in range(0, len(indices), 2):
             some = indices[start : start + 2]
-            predictions.add(*one_guess(len(some), [0.0, 0, 1, 1], [0.0, 0, 1, 1]), torch.tensor(some))
+            predictions.add(*one_guess(some, [0.0, 0, 1, 1], [0.0, 0, 1, 1]))
     for predictions in ranks:
         predictions.finish()
     assert not (tmp_path / "predictions.csv").exists()
@@ -148,7 +151,7 @@ def test_ranks_with_unequal_shares_make_one_table_in_the_datasets_order(tmp_path
 def test_splits_that_were_not_asked_for_are_left_out(tmp_path: Path) -> None:
     predictions = Predictions(str(tmp_path))
     predictions.start("val", Source(1), ["zebra"], 0, 1)
-    predictions.add(*one_guess(1, [0.0, 0, 1, 1], [0.0, 0, 1, 1]), torch.tensor([0]))
+    predictions.add(*one_guess([0], [0.0, 0, 1, 1], [0.0, 0, 1, 1]))
     predictions.finish()
     predictions.merge()
     assert list(tmp_path.iterdir()) == []

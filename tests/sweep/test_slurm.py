@@ -12,13 +12,14 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.launch.entry_point import CONF, entry_point, readable, register_resolvers
+from cam_lightning.run.place import VERSION_BASE
 
 ROOT = Path(__file__).parents[2]
 
 
 def composed(*overrides: str, name: str = "train") -> DictConfig:
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
 
 

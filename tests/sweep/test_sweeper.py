@@ -22,6 +22,9 @@ from cam_lightning.sweep import job as job_module
 from cam_lightning.sweep.job import lock_of, state_of
 from cam_lightning.sweep.sweeper import job_directory
 
+# A sweep says nothing of Hydra's or OmegaConf's own, whatever their versions.
+pytestmark = pytest.mark.filterwarnings("error::UserWarning")
+
 Options = dict[str, Any]
 
 

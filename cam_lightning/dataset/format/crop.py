@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
+from cam_lightning.run.prediction_table import read_predictions
 
 
 class CroppedSplit(ImageSplit):
@@ -49,21 +48,17 @@ def read_crops(paths: Sequence[Path]) -> dict[str, list[float]]:
     """
     crops: dict[str, list[float]] = {}
     for path in paths:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"id", "boxes"} <= set(reader.fieldnames or ()):
-                raise ValueError(f"{path}: the columns must hold `id` and `boxes`; they are {reader.fieldnames}")
-            for number, row in enumerate(reader, start=1):
-                place = f"{path}, row {number}"
-                try:
-                    box = [float(value) for value in json.loads(row["boxes"])[0]]
-                except (ValueError, TypeError, IndexError) as error:
-                    raise ValueError(f"{place}: `boxes` is not a list of boxes: {row['boxes']!r}") from error
-                if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
-                    raise ValueError(f"{place}: {box} is not a box")
-                if row["id"] in crops:
-                    raise ValueError(f"{place}: {row['id']!r} is there twice")
-                crops[row["id"]] = box
+        for number, row in enumerate(read_predictions(path, ("id", "boxes")), start=1):
+            place = f"{path}, row {number}"
+            try:
+                box = [float(value) for value in row.boxes[0]]
+            except (ValueError, TypeError, IndexError) as error:
+                raise ValueError(f"{place}: `boxes` is not a list of boxes: {row.boxes!r}") from error
+            if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+                raise ValueError(f"{place}: {box} is not a box")
+            if row.id in crops:
+                raise ValueError(f"{place}: {row.id!r} is there twice")
+            crops[row.id] = box
     return crops
 
 

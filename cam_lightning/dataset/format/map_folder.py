@@ -10,7 +10,7 @@ import torch
 
 from cam_lightning.dataset.format.wsol_metadata import WsolMetadata
 from cam_lightning.dataset.pipeline.transform import resized_mask
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 
 PROBLEMS = {
     "missing": "no file: a miss at every threshold, score 0 in every pixel",
@@ -21,6 +21,7 @@ PROBLEMS = {
     "constant": "has one value: names no region; counted as any map is",
 }
 """What can be wrong with a map, and how it is counted. Normalising as in clovaai/wsolevaluation, inference.py."""
+BENCHMARK_RULE = PostProcessing("bicubic", normalise="minmax")
 
 
 def read_score_map(path: Path, size: tuple[int, int]) -> tuple[np.ndarray | None, list[str]]:
@@ -44,7 +45,7 @@ def read_score_map(path: Path, size: tuple[int, int]) -> tuple[np.ndarray | None
     low, high = map_hw.min(), map_hw.max()
     problems += ["constant"] * bool(low == high) + ["other_range"] * bool(low < 0 or high > 1)
     if {"other_size", "other_range"} & set(problems):
-        return score_map(torch.from_numpy(raw_hw), size, upsample="bicubic"), problems
+        return score_map(torch.from_numpy(raw_hw), size, BENCHMARK_RULE), problems
     return map_hw.astype(np.float64), problems
 
 

@@ -8,23 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int32, njit
 
-LARGEST_USABLE = np.float32(1e38)
-"""Values beyond it count as not finite: sums of two weighted values could overflow."""
-
 # No `fastmath`: a fused multiply-add would make boxes depend on the processor.
 _kernel = njit(nogil=True, cache=True, error_model="numpy")
-
-
-@_kernel
-def is_usable(map_hw: np.ndarray) -> bool:
-    """Whether every value is finite and not all are the same; upsampled, those would differ in the last bit."""
-    first = map_hw[0, 0]
-    varies = False
-    for value in map_hw.flat:
-        if not abs(value) <= LARGEST_USABLE:  # also true of NaN
-            return False
-        varies |= value != first
-    return varies
 
 
 @_kernel

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit, uint8, uint64
+from numba import njit, uint8
+
+from cam_lightning.functional.kernel.union_find import index
 
 _kernel = njit(nogil=True, cache=True, error_model="numpy")
-_index: Any = uint64
-"""Numba looks for negative indices, which count from the end, only where an index can be negative."""
 
 
 def fill_holes(padded: np.ndarray) -> np.ndarray:
@@ -78,12 +76,12 @@ def _flood(settled_P: np.ndarray, waiting: np.ndarray, filled: np.ndarray, pitch
     for pixel in settled_P:
         following[pixel] = head_L[filled[pixel]]
         head_L[filled[pixel]] = pixel
-    row, one = _index(pitch), _index(1)
+    row, one = index(pitch), index(1)
     for current in range(255):
         level = uint8(current)
-        pixel = _index(head_L[current])
+        pixel = index(head_L[current])
         while pixel != 0:
-            rest = _index(following[pixel])
+            rest = index(following[pixel])
             for neighbour in (pixel - row, pixel - one, pixel + one, pixel + row):
                 own = waiting[neighbour]
                 if own != 255:

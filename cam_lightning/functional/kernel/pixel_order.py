@@ -45,6 +45,11 @@ def pad(level_HW: np.ndarray) -> np.ndarray:
     return padded
 
 
+def max_components(height: int, width: int) -> int:
+    """How many 8-connected components can begin in an image: their first pixels do not touch each other."""
+    return ((height + 1) // 2) * ((width + 1) // 2)
+
+
 def order_pixels(padded: np.ndarray) -> PixelOrder:
     """Sorts the pixels of a padded uint8 image by level."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2

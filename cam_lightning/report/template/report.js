@@ -98,12 +98,12 @@ list?.addEventListener("click", (event) => {
   const card = event.target.closest(".card");
   if (card) enlarge(card.parentElement);
 });
-large.addEventListener("click", (event) => {
+large?.addEventListener("click", (event) => {
   if (event.target === large || "close" in event.target.dataset) large.close();
   else if (event.target.dataset.step) step(Number(event.target.dataset.step));
 });
-large.addEventListener("keydown", (event) => {
+large?.addEventListener("keydown", (event) => {
   if (event.key === "ArrowRight") step(1);
   else if (event.key === "ArrowLeft") step(-1);
 });
-large.addEventListener("close", () => current?.querySelector("button").focus());
+large?.addEventListener("close", () => current?.querySelector("button").focus());

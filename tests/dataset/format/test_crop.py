@@ -75,8 +75,8 @@ def test_crops_of_earlier_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("boxes", "complaint"),
     [
-        ("[]", "a.csv, row 1: `boxes` is not a list of boxes: '[]'"),
-        ("1 2 3 4", "a.csv, row 1: `boxes` is not a list of boxes"),
+        ("[]", "a.csv, row 1: `boxes` is not a list of boxes: []"),
+        ("1 2 3 4", "a.csv, row 1: 'boxes' cannot be '1 2 3 4'"),
         ("[[1, 2, 3]]", "a.csv, row 1: [1.0, 2.0, 3.0] is not a box"),
         ("[[3, 2, 3, 4]]", "a.csv, row 1: [3.0, 2.0, 3.0, 4.0] is not a box"),
     ],
@@ -88,7 +88,7 @@ def test_what_is_no_box_is_said(tmp_path: Path, boxes: str, complaint: str) -> N
 
 def test_wrong_columns_and_images_twice(tmp_path: Path) -> None:
     row = ("x", "[[0, 0, 1, 1]]")
-    with pytest.raises(ValueError, match=r"a\.csv: the columns must hold `id` and `boxes`; they are"):
+    with pytest.raises(ValueError, match=r"a\.csv has no column 'boxes': it is not a run's predictions"):
         read_crops([write(tmp_path / "a.csv", row, columns="id,label,box")])
     with pytest.raises(ValueError, match=r"a\.csv, row 2: 'x' is there twice"):
         read_crops([write(tmp_path / "a.csv", row, row)])

@@ -11,7 +11,7 @@ import torch
 
 from cam_lightning.dataset.format.map_folder import PROBLEMS, read_mask, read_score_map
 from cam_lightning.dataset.format.wsol_metadata import read_metadata
-from cam_lightning.functional.score_map import score_map
+from cam_lightning.functional.post_processing import PostProcessing, score_map
 
 SIZE = (4, 6)
 
@@ -106,4 +106,5 @@ def test_the_normalisation_is_that_of_the_metrics(tmp_path: Path) -> None:
     map_hw = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     np.save(tmp_path / "map.npy", map_hw)
     score_HW, _ = read_score_map(tmp_path / "map.npy", SIZE)
-    np.testing.assert_array_equal(score_HW, score_map(torch.from_numpy(map_hw), SIZE, upsample="bicubic"))
+    rule = PostProcessing("bicubic", normalise="minmax")
+    np.testing.assert_array_equal(score_HW, score_map(torch.from_numpy(map_hw), SIZE, rule))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import commands
 import pytest
 import torch
 from lightning import LightningModule, Trainer
@@ -19,6 +20,7 @@ from cam_lightning.dataset.pipeline import datamodule
 from cam_lightning.dataset.pipeline.sampler import TrainBatches
 from cam_lightning.dataset.pipeline.split import Splits
 from cam_lightning.dataset.shapes import SceneSplit, Shapes
+from cam_lightning.dataset.tiny_imagenet import TinyImageNet
 
 
 def dataset(**options: Any) -> Shapes:
@@ -53,6 +55,19 @@ def test_pixels_do_not_depend_on_the_workers() -> None:
         assert data.train_dataloader().persistent_workers
         assert epochs(data, (0, 1, 2)) == alone
         assert digests(data.test_dataloader()) == digests(dataset().test_dataloader())
+
+
+def test_a_worker_that_is_no_fork_gives_the_same(tiny_folder: Path, zipped: Callable[..., Path]) -> None:
+    """From Python 3.14 on workers start from a server, and get the split, its archive and the augmentation pickled."""
+    pack = {"image_size": (20, 28), "augmentation": RandomCrop(32, 24), "val_fraction": 0.4}
+    for data in (dataset(num_workers=1), TinyImageNet(str(zipped(tiny_folder)), num_workers=1, **pack)):
+        data.setup()
+        loader = data.train_dataloader()
+        loader.multiprocessing_context = commands.FORKS
+        apart = digests(loader)
+        data.num_workers = 0
+        assert apart == digests(data.train_dataloader())
+        assert apart
 
 
 def test_a_later_epoch_needs_none_before_it() -> None:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_level_sweep import benchmark_boxes, cuts, maps
 
-from cam_lightning.functional.kernel.level_overlap import best_overlaps
-from cam_lightning.functional.kernel.level_sweep import largest_boxes, levels_of, overlaps, quantise
+from cam_lightning.functional.max_box_accuracy import best_overlaps, largest_boxes, levels_of, overlaps, quantise
 
 
 def iou(a: list[int], b: list[int]) -> float:

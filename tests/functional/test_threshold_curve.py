@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cam_lightning.functional.kernel.level_sweep import largest_boxes
-from cam_lightning.functional.kernel.threshold_levels import threshold_levels
 from cam_lightning.functional.largest_component import largest_component_boxes
+from cam_lightning.functional.post_processing import PostProcessing
+from cam_lightning.functional.threshold_curve import boxes_at_thresholds, threshold_levels
 
 GRID = np.arange(100) / 100
 
@@ -49,34 +49,32 @@ def test_each_box_is_that_of_its_threshold_alone(
 ) -> None:
     """Bit for bit, on plateaus that lie exactly at a threshold too: the run's own rule and one of many are one."""
     map_hw = random_map(seed, kind)
-    rule = {"normalise": normalise, "rectify": rectify, "upsample": upsample}
-    level_HW = threshold_levels(map_hw, size, np.array(thresholds), **rule)  # type: ignore[arg-type]
-    boxes_L4 = largest_boxes(level_HW, "components")
+    rule = PostProcessing(upsample, rectify, normalise)
+    boxes_Q4 = boxes_at_thresholds(map_hw, size, np.array(thresholds), rule)
+    assert boxes_Q4.shape == (len(thresholds), 4)
     for q, threshold in enumerate(thresholds):
-        (alone,), _ = largest_component_boxes(map_hw[None], np.array([size]), threshold, **rule)  # type: ignore[arg-type]
-        assert boxes_L4[q].tolist() == alone.tolist()
+        (alone,), _ = largest_component_boxes(map_hw[None], np.array([size]), threshold, rule)
+        assert boxes_Q4[q].tolist() == alone.tolist()
 
 
 def test_by_hand() -> None:
     """Of 4: more than none of it, a quarter, half, but not more than 1."""
     map_hw = np.array([[0, 1, 1.01, 2], [2.01, 4, -1, 3.9]], np.float32)
-    level_HW = threshold_levels(map_hw, (2, 4), np.array([0.0, 0.25, 0.5]))
+    level_HW = threshold_levels(map_hw, (2, 4), np.array([0.0, 0.25, 0.5]), PostProcessing())
     assert level_HW.tolist() == [[0, 1, 2, 2], [3, 3, 0, 3]]
 
 
 @pytest.mark.parametrize("values", [[[3.0, 3.0]], [[np.nan, 1.0]], [[-2.0, -1.0]]])
 def test_a_map_that_names_no_region_is_above_nothing(values: list[list[float]]) -> None:
-    assert not threshold_levels(np.array(values, np.float32), (5, 4), GRID).any()
+    assert not threshold_levels(np.array(values, np.float32), (5, 4), GRID, PostProcessing()).any()
 
 
 @pytest.mark.parametrize("thresholds", [[], [0.2, 0.2], [0.3, 0.2], np.arange(256) / 256])
 def test_thresholds_must_rise_and_fit_into_a_byte(thresholds: list[float]) -> None:
     with pytest.raises(ValueError, match="1 to 255 numbers that rise"):
-        threshold_levels(np.eye(2, dtype=np.float32), (4, 4), np.array(thresholds))
+        threshold_levels(np.eye(2, dtype=np.float32), (4, 4), np.array(thresholds), PostProcessing())
 
 
-def test_bad_options_are_errors() -> None:
+def test_a_map_has_cells() -> None:
     with pytest.raises(ValueError, match=r"\(h, w\)"):
-        threshold_levels(np.zeros((0, 3), np.float32), (4, 4), GRID)
-    with pytest.raises(ValueError, match="max, minmax, none"):
-        threshold_levels(np.eye(2, dtype=np.float32), (4, 4), GRID, normalise="sum")
+        threshold_levels(np.zeros((0, 3), np.float32), (4, 4), GRID, PostProcessing())

@@ -15,9 +15,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from cam_lightning.launch.entry_point import CONF, register_resolvers
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.launch.stored import resumed_config
+from cam_lightning.run.checkpoint import newest_checkpoint
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
-from cam_lightning.run.resume import MAY_CHANGE, newest_checkpoint, stored_config
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,7 @@ def cut_off(tmp_path: Path) -> RunDirectory:
     """A run that was interrupted, without its checkpoints."""
     run = RunDirectory.create(tmp_path, "x", tmp_path / "run")
     register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
         config = hydra.compose("train", overrides=[f"run_dir={run.path}", "seed=7", "method/schedule=step"])
     run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
     run.write_status("interrupted", "command")
@@ -40,7 +42,7 @@ def cut_off(tmp_path: Path) -> RunDirectory:
 
 
 def test_a_run_goes_on_with_its_own_configuration(cut_off: RunDirectory) -> None:
-    config = stored_config(cut_off, [f"resume={cut_off.path}", "trainer.max_epochs=90", "seed=7"])
+    config = resumed_config(cut_off, [f"resume={cut_off.path}", "trainer.max_epochs=90", "seed=7"])
     assert (config.seed, config.dataset.seed) == (7, 7)
     assert config.trainer.max_epochs == 90
     assert config.run_dir == str(cut_off.path)
@@ -52,24 +54,16 @@ def test_what_would_change_a_number_is_refused(cut_off: RunDirectory, override: 
     """Also a harmless option that this run does not have."""
     key = override.partition("=")[0].lstrip("+")
     with pytest.raises(ValueError, match=f"{key} cannot be given with resume="):
-        stored_config(cut_off, [override])
+        resumed_config(cut_off, [override])
 
 
 def test_an_option_may_be_given_with_or_without_its_sign(cut_off: RunDirectory) -> None:
-    assert stored_config(cut_off, ["++trainer.max_epochs=90"]).trainer.max_epochs == 90
-
-
-def test_what_may_change_exists() -> None:
-    register_resolvers()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("train", overrides=["dataset=tiny_imagenet", "logger=wandb"])
-    for key in MAY_CHANGE:
-        assert OmegaConf.select(config, key, default="absent") != "absent", key
+    assert resumed_config(cut_off, ["++trainer.max_epochs=90"]).trainer.max_epochs == 90
 
 
 def test_a_moved_run_finds_its_own_files(cut_off: RunDirectory) -> None:
     moved = cut_off.path.rename(cut_off.path.with_name("it's elsewhere"))
-    config = stored_config(RunDirectory(moved), [])
+    config = resumed_config(RunDirectory(moved), [])
     assert config.callback.checkpoint.dirpath == f"{moved}/checkpoints"
     assert config.callback.localization.sinks.predictions.run_dir == str(moved)
 
@@ -77,15 +71,17 @@ def test_a_moved_run_finds_its_own_files(cut_off: RunDirectory) -> None:
 def test_a_finished_run_is_only_trained_longer(cut_off: RunDirectory) -> None:
     cut_off.write_status("finished", "command")
     with pytest.raises(ValueError, match="is finished; to train it longer"):
-        stored_config(cut_off, [])
-    assert stored_config(cut_off, ["trainer.max_epochs=9"]).trainer.max_epochs == 9
+        resumed_config(cut_off, [])
+    assert resumed_config(cut_off, ["trainer.max_epochs=9"]).trainer.max_epochs == 9
 
 
 def test_a_schedule_over_all_steps_is_not_stretched(cut_off: RunDirectory) -> None:
     text = (cut_off.path / "config.yaml").read_text()
-    cut_off.write_text("config.yaml", text.replace("schedule.step", "schedule.one_cycle"))
+    plain = "    _partial_: true\n    every"
+    assert plain in text
+    cut_off.write_text("config.yaml", text.replace(plain, plain.replace("true", "true\n    _fixed_extent_: true")))
     with pytest.raises(ValueError, match=r"cannot change from 8 to 9 in .* laid out over all steps"):
-        stored_config(cut_off, ["trainer.max_epochs=9"])
+        resumed_config(cut_off, ["trainer.max_epochs=9"])
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(

@@ -1,0 +1,144 @@
+"""The one rule from a raw map to what is thresholded: upsample → rectify or not → normalise; boxes, sweeps, score maps
+and pictures all follow it. A pixel belongs to the region where it is strictly above the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import InitVar, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cam_lightning.functional.kernel.post_processing import mark_without_region
+
+UPSAMPLINGS = ("bilinear", "nearest", "bicubic")
+"""As `torch.nn.functional.interpolate` has them, with `align_corners=False`; a map of the size stays as it is."""
+
+
+class UpsampledMap(NamedTuple):
+    """What a normalisation may ask of a map that is upsampled and rectified."""
+
+    low: float
+    high: float
+    values: Callable[[], np.ndarray]
+    """Makes all its values (H, W); `low` and `high`, the least and the greatest, cost less."""
+
+
+class Normalisation(NamedTuple):
+    """Which values of an upsampled, rectified map become 0 and 1."""
+
+    zero_and_one: Callable[[UpsampledMap], tuple[float, float]]
+    needs_positive: bool = False
+    """Whether a map that is nowhere positive names no region."""
+    is_share: bool = True
+    """Whether a threshold is a share of the map's own range, and not a value that a map may have."""
+
+
+NORMALISATIONS = {
+    "max": Normalisation(lambda upsampled: (0.0, upsampled.high), needs_positive=True),
+    "minmax": Normalisation(lambda upsampled: (upsampled.low, upsampled.high)),
+    "none": Normalisation(lambda upsampled: (0.0, 1.0), is_share=False),
+}
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """The options of the rule. Raises ValueError for those that there are not; `where` begins its text.
+
+    A raw map names no region where a value is not finite (or beyond 1e38, since sums of weighted values could
+    overflow), where it is constant once it is rectified, or where it is nowhere positive and `normalise` needs that.
+    The raw map decides: a constant one, upsampled, differs in its last bits, and an image smaller than the map can
+    lack the cells that are not finite. What is upsampled names none either where it is constant, or where no value
+    lies between those that become 0 and 1.
+    """
+
+    upsample: str = "bilinear"
+    rectify: bool = False
+    normalise: str = "max"
+    where: InitVar[str] = ""
+
+    def __post_init__(self, where: str) -> None:
+        check_option(f"{where}upsample", self.upsample, UPSAMPLINGS)
+        check_option(f"{where}normalise", self.normalise, NORMALISATIONS)
+
+    def check_threshold(self, threshold: float, where: str = "") -> None:
+        """Raises ValueError for a threshold that no normalised value can be compared with."""
+        if NORMALISATIONS[self.normalise].is_share and not 0 <= threshold < 1:
+            raise ValueError(f"{where}threshold is a share of the normalised map, in [0, 1); got {threshold}")
+
+    def check_scores(self, where: str = "") -> None:
+        """Raises ValueError where normalised maps need not lie in [0, 1]."""
+        scores = [name for name, normalisation in NORMALISATIONS.items() if normalisation.is_share]
+        check_option(f"{where}normalise", self.normalise, scores)
+
+    @property
+    def floor(self) -> np.float32:
+        """What lower values are raised to."""
+        return np.float32(0 if self.rectify else -np.inf)
+
+    def without_region(self, map_Mhw: np.ndarray) -> np.ndarray:
+        """Which raw maps, float32, name no region: bool (M,)."""
+        without_M = np.empty(len(map_Mhw), np.bool_)
+        mark_without_region(map_Mhw, self.floor, NORMALISATIONS[self.normalise].needs_positive, without_M)
+        return without_M
+
+    def upsampled(self, map_hw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """A raw map, float32, at height and width `size`; not rectified."""
+        map_11hw = torch.from_numpy(map_hw)[None, None]
+        return torch.nn.functional.interpolate(map_11hw, size, mode=self.upsample)[0, 0].numpy()
+
+    def zero_and_one(self, upsampled: UpsampledMap) -> tuple[float, float] | None:
+        """The values that become 0 and 1; None where the map names no region."""
+        if not upsampled.low < upsampled.high:
+            return None
+        zero, one = NORMALISATIONS[self.normalise].zero_and_one(upsampled)
+        return (zero, one) if zero < one else None
+
+
+def cut_levels(thresholds_Q: npt.ArrayLike, zero_and_one: tuple[float, float]) -> np.ndarray:
+    """The values (Q,) that pixels must be above at thresholds (Q,), given those that become 0 and 1.
+
+    zero + threshold · (one - zero), computed in float64 and rounded to the map's float32.
+    """
+    zero, one = zero_and_one
+    return (zero + np.asarray(thresholds_Q, np.float64) * (one - zero)).astype(np.float32)
+
+
+def normalised(value_HW: np.ndarray, zero_and_one: tuple[float, float], high: float) -> np.ndarray:
+    """Upsampled, rectified values, of which `high` is the greatest, as scores in [0, 1].
+
+    In place: what costs here is memory, not arithmetic.
+    """
+    zero, one = zero_and_one
+    value_HW -= zero
+    value_HW /= one - zero
+    np.maximum(value_HW, 0, out=value_HW)
+    return np.minimum(value_HW, 1, out=value_HW) if one < high else value_HW
+
+
+def score_map(map_hw: Tensor, size: tuple[int, int], rule: PostProcessing) -> np.ndarray:
+    """Scores (H, W), float64 in [0, 1], of a raw map (h, w) on the CPU at height and width `size`.
+
+    Of a map that names no region all scores are 0, as in the WSOL benchmark (clovaai/wsolevaluation, inference.py).
+    Raises ValueError for a rule whose values need not lie in [0, 1].
+    """
+    rule.check_scores()
+    raw_hw = np.ascontiguousarray(map_hw.detach().float().numpy())
+    if rule.without_region(raw_hw[None])[0]:
+        return np.zeros(size)
+    value_HW = rule.upsampled(raw_hw, size).astype(np.float64)
+    if rule.rectify:
+        np.maximum(value_HW, rule.floor, out=value_HW)
+    upsampled = UpsampledMap(float(value_HW.min()), float(value_HW.max()), lambda: value_HW)
+    zero_and_one = rule.zero_and_one(upsampled)
+    return np.zeros(size) if zero_and_one is None else normalised(value_HW, zero_and_one, upsampled.high)
+
+
+def check_option(name: str, value: str, choices: Collection[str]) -> None:
+    """Raises ValueError for what is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} is one of {', '.join(choices)}; got {value!r}")

@@ -1,0 +1,70 @@
+"""The numbers of the run, beside those of other maps and of boxes that see nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from cam_lightning.report.page import RunPage
+from cam_lightning.report.split_results import SplitResults
+
+PLACE = 10
+ANCHOR = "results"
+NAME = TITLE = "Results"
+FILES = ("results.json", "specs.json")
+
+
+class ResultRow(NamedTuple):
+    """One number as text: this run's value, then every other arm's; `best` are the columns of the best."""
+
+    title: str
+    variant: str
+    """What sets it apart from the row that it is a variant of; empty where it stands for itself."""
+    better: Literal["lower", "higher"] | None
+    cells: list[str]
+    best: set[int]
+
+
+class ResultTable(NamedTuple):
+    """A split's numbers; `columns` are this run and the arms beside it."""
+
+    columns: list[str]
+    rows: list[ResultRow]
+    has_baseline: bool
+
+
+def content(page: RunPage) -> dict[str, Any] | None:
+    """The table and how its numbers were made; nothing where no number is known."""
+    table = result_table(page.results)
+    if not table.rows:
+        return None
+    protocol = {key: value for key, value in page.record.results.items() if key.startswith("protocol/")}
+    return {
+        "table": table,
+        "counted": page.results.counted(),
+        "protocol": {key.partition("/")[2]: value for key, value in protocol.items()},
+    }
+
+
+def result_table(results: SplitResults) -> ResultTable:
+    """Every number of a split beside those of the arms that it was counted for, the best of each row marked."""
+    arms = results.arms
+    rows = [_row(results, name) for name in results.names]
+    columns = ["this run", *(arm.removeprefix("baseline/").replace("_", " ") for arm in arms[1:])]
+    return ResultTable(columns, rows, any(arm.startswith("baseline/") for arm in arms))
+
+
+def _row(results: SplitResults, name: str) -> ResultRow:
+    spec = results.spec(name)
+    entries = [results.entry(name, arm) for arm in results.arms]
+    known = {i: entry.value for i, entry in enumerate(entries) if entry is not None and entry.value is not None}
+    best: set[int] = set()
+    if len(known) > 1 and spec.better is not None:
+        optimum = (min if spec.better == "lower" else max)(known.values())
+        best = {i for i, value in known.items() if value == optimum}
+    return ResultRow(
+        spec.title,
+        spec.label if spec.role == "variant" else "",
+        spec.better,
+        [results.cell(name, arm) for arm in results.arms],
+        best,
+    )

@@ -1,0 +1,98 @@
+"""The table of results: every number, by what its spec says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from report_world import specs_of
+
+from cam_lightning.contracts import Spec
+from cam_lightning.report.run_record import numbers_of
+from cam_lightning.report.section.results import ResultRow, ResultTable, result_table
+from cam_lightning.report.split_results import SplitResults
+
+
+def table_of(values: dict[str, Any], specs: dict[str, Spec] | None = None) -> ResultTable:
+    return result_table(SplitResults(numbers_of(values), specs or specs_of("test"), "test"))
+
+
+def test_the_table_marks_the_better_value_also_when_the_run_loses(results: dict[str, Any]) -> None:
+    table = table_of(results)
+    assert table.columns == ["this run", "centre box"]
+    assert table.has_baseline
+    by_title = {row.title: row for row in table.rows}
+    assert list(by_title) == [
+        "localization error, top-1",
+        "localization error, top-5",
+        "GT-known error",
+        "classification error, top-1",
+        "loss",
+    ]
+    assert by_title["localization error, top-1"].cells == ["60.00%", "55.00%"]
+    assert by_title["localization error, top-1"].best == {1}
+    assert by_title["GT-known error"].best == {0}
+    assert by_title["classification error, top-1"].cells == ["40.00%", ""]
+    assert by_title["classification error, top-1"].best == set()
+    assert by_title["loss"].cells == ["1.2500", ""]
+
+
+def test_more_is_better_where_the_spec_says_so_and_nothing_is_best_where_it_says_neither() -> None:
+    specs = {
+        f"test/{arm}{name}": Spec(name, "number", better=better, arm=arm.rstrip("/"))
+        for name, better in (("error_of_my_own", "higher"), ("seconds", None))
+        for arm in ("", "my_maps/")
+    }
+    values = {"test/error_of_my_own": 7.0, "test/my_maps/error_of_my_own": 4.0, "test/seconds": 1.0,
+              "test/my_maps/seconds": 2.0}  # fmt: skip
+    assert table_of(values, specs).rows == [
+        ResultRow("error_of_my_own", "", "higher", ["7.0000", "4.0000"], {0}),
+        ResultRow("seconds", "", None, ["1.0000", "2.0000"], set()),
+    ]
+    assert table_of(values, specs).columns == ["this run", "my maps"]
+
+
+def test_variants_follow_what_they_vary_thresholds_stand_beside_and_counts_are_left_out() -> None:
+    values = {
+        "test/gt_known_error_by_size/0_to_0.15": 0.9,
+        "test/gt_known_error_by_size/0_to_0.15/num_images": 7,
+        "test/localization_error/top1@oracle": 0.4,
+        "test/localization_error/top1@oracle/threshold": 0.35,
+        "test/max_box_accuracy": 0.7,
+        "test/max_box_accuracy/threshold": 0.21,
+        "test/gt_known_error": 0.3,
+        "test/localization_error/top1": 0.5,
+        "test/num_images": 10,
+    }
+    assert [(row.title, row.variant, row.cells) for row in table_of(values).rows] == [
+        ("localization error, top-1", "", ["50.00%"]),
+        (
+            "localization error, top-1, best threshold of this split (oracle)",
+            "best threshold of this split (oracle)",
+            ["40.00% at 0.35"],
+        ),
+        ("GT-known error", "", ["30.00%"]),
+        ("GT-known error, objects of 0 to 0.15 of the image", "", ["90.00%"]),
+        ("MaxBoxAcc", "", ["70.00% at 0.21"]),
+    ]
+
+
+def test_further_maps_have_columns_and_what_was_counted_for_them_a_row() -> None:
+    values = {
+        "test/num_degenerate_maps": 3,
+        "test/grad_cam/num_degenerate_maps": 0,
+        "test/gt_known_error": 0.5,
+        "test/grad_cam/gt_known_error": 0.25,
+        "test/baseline/centre_box/gt_known_error": 0.75,
+        "test/num_images": 4,
+    }
+    table = table_of(values, specs_of("test", "grad_cam"))
+    assert table.columns == ["this run", "grad cam", "centre box"]
+    assert [(row.title, row.cells, row.best) for row in table.rows] == [
+        ("GT-known error", ["50.00%", "25.00%", "75.00%"], {1}),
+        ("maps that named no region", ["3", "0", ""], set()),
+    ]
+
+
+def test_a_number_that_was_not_finite_is_said_to_be_so_and_is_never_best() -> None:
+    values = {"test/gt_known_error": None, "test/baseline/centre_box/gt_known_error": 0.75}
+    assert [(row.cells, row.best) for row in table_of(values).rows] == [(["not finite", "75.00%"], set())]
