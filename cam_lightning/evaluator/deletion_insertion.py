@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import ClassifierOutput, GroundTruth, Localization, Network, Spec
-from cam_lightning.functional.deletion_insertion import area_under_curve, blurred, importance_rank, replaced
+from cam_lightning.functional.deletion_insertion import area_under_curve, blurred, check_blur, importance_rank, replaced
 from cam_lightning.functional.network_input import evaluation_mode
 from cam_lightning.metric.counter import CounterMetric
 
@@ -51,6 +51,7 @@ class DeletionInsertion(CounterMetric):
                 "evaluator.deletion_insertion takes steps, every and batch_size of at least 1; "
                 f"got {steps}, {every} and {batch_size}"
             )
+        check_blur(blur_size, blur_sigma)
         super().__init__(deletion=(), insertion=(), num_images=())
         self.steps = steps
         self.of = of

@@ -6,14 +6,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cam_lightning.functional.post_processing import PostProcessing
+
+_UPSAMPLING = PostProcessing(upsample="bilinear")
+
 
 def importance_rank(map_hw: Tensor, size: tuple[int, int]) -> Tensor:
     """Each pixel's place (H, W), int64, in the order of importance: 0 is where the map is largest.
 
-    The map is upsampled to height and width `size` first (bilinear, `align_corners=False`). Pixels of one value go
+    The map, on the CPU, is upsampled to height and width `size` first, as boxes are (bilinear). Pixels of one value go
     row by row from the top left, so that a constant map has an order too; what is not a number comes first.
     """
-    map_HW = F.interpolate(map_hw.float()[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+    map_hw = map_hw.detach().float()
+    if map_hw.amax() == map_hw.amin():
+        # Upsampled, a constant would differ in its last bits.
+        map_HW = torch.zeros(size)
+    else:
+        map_HW = torch.from_numpy(_UPSAMPLING.upsampled(map_hw.numpy(), size))
     order_P = map_HW.flatten().argsort(descending=True, stable=True)
     rank_P = torch.empty_like(order_P)
     rank_P[order_P] = torch.arange(len(order_P), device=order_P.device)
@@ -33,11 +42,16 @@ def blurred(image_B3HW: Tensor, size: int = 11, sigma: float = 5.0) -> Tensor:
     outside of the kernel is folded back at its edges, so the kernel is flatter than a Gaussian, and of sum 1.
     `evaluation.py` (`gkern`), `Evaluation.ipynb` (11 and 5). Raises ValueError for a size that is not odd.
     """
-    if size < 1 or size % 2 == 0 or sigma <= 0:
-        raise ValueError(f"a blur's size is odd and its sigma positive; got {size} and {sigma}")
+    check_blur(size, sigma)
     kernel_k = _folded_gaussian(size, sigma).to(image_B3HW)
     kernel_31kk = torch.outer(kernel_k, kernel_k).expand(3, 1, size, size)
     return F.conv2d(image_B3HW, kernel_31kk, padding=size // 2, groups=3)
+
+
+def check_blur(size: int, sigma: float) -> None:
+    """Raises ValueError for a kernel that `blurred` cannot have."""
+    if size < 1 or size % 2 == 0 or sigma <= 0:
+        raise ValueError(f"a blur's size is odd and its sigma positive; got {size} and {sigma}")
 
 
 def _folded_gaussian(size: int, sigma: float) -> Tensor:
