@@ -18,7 +18,7 @@ The main job, from images to numbers:
                   └ training: Method.view, Method.loss
                              Localizer: all of these for one batch = Localization, keyed by image
           LocalizationMetric.update(localization, truth)              ─→ counters ─→ numbers, each with a Spec
-          Evaluator.update(network, image, localization)              ─→ sums     ─→ numbers, each with a Spec
+          Evaluator.update(network, image, output, localization, truth) ─→ sums   ─→ numbers, each with a Spec
 
 A part is a file in its room and a yaml of the same group; nothing else names it.
 """
@@ -302,9 +302,14 @@ class Evaluator(Protocol):
     """
 
     def update(
-        self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, localization: Localization
+        self,
+        network: Network,
+        image_B3HW: Tensor,
+        output: ClassifierOutput,
+        localization: Localization,
+        truth: GroundTruth,
     ) -> None:
-        """Scores one batch: normalised images and the output on the network's device, the localization on the CPU."""
+        """Scores one batch: normalised images and the output on the network's device, all else on the CPU."""
         ...
 
     def compute(self) -> dict[str, float]: ...

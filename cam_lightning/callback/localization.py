@@ -164,7 +164,7 @@ class LocalizationCallback(Callback):
             with pl_module.evaluating():  # type: ignore[operator]
                 for name, arm in self.arms.items():
                     for evaluator in arm.evaluators.values():
-                        evaluator.update(self.localizer.network, batch.image_B3HW, output, localizations[name])
+                        evaluator.update(self.localizer.network, batch.image_B3HW, output, localizations[name], truth)
 
     def _score(self, maps: Maps, truth: GroundTruth, input_size: tuple[int, int]) -> dict[str, Localization]:
         with torch.inference_mode():

@@ -26,7 +26,8 @@ def collect_results(trainer: Any, method: Any, config: Mapping[str, Any], **furt
     for callback in described:
         results |= {f"protocol/{key}": value for key, value in callback.protocol().items()}
     if described:
-        results |= _metric_protocol(config.get("metric") or {})
+        for group in ("metric", "evaluator"):
+            results |= _options(group, config.get(group) or {})
     for split, ids in trainer.datamodule.skipped.ids().items():
         if ids:
             log.warning("%d images of the %s split could not be read: %s", len(ids), split, ", ".join(ids))
@@ -55,13 +56,13 @@ def require_every_image(results: Results, split: str, data: Any, config: Mapping
         raise RuntimeError(f"{counted} images were counted and {skipped} skipped, but the {split} split has {expected}")
 
 
-def _metric_protocol(metrics: Mapping[str, Any]) -> Results:
-    """Every option of a metric that a number depends on; a part within it is described elsewhere."""
+def _options(group: str, parts: Mapping[str, Any]) -> Results:
+    """Every option that a number depends on, of the parts of a group; a part within one is described elsewhere."""
     results: Results = {}
-    for name, options in metrics.items():
-        results[f"metric/{name}"] = options["_target_"]
+    for name, options in parts.items():
+        results[f"{group}/{name}"] = options["_target_"]
         results |= {
-            f"metric/{name}/{key}": value
+            f"{group}/{name}/{key}": value
             for key, value in options.items()
             if not key.startswith("_") and not isinstance(value, dict)
         }

@@ -1,0 +1,165 @@
+"""Gradients of class scores with respect to pixels or layers, whatever surrounds, on a network left as it was."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cam_lightning.functional.network_input import evaluation_mode
+
+
+class LayerGradients(NamedTuple):
+    """What a map is made of: one layer's activations, and what they do to the scores of the wanted classes."""
+
+    features_BKhw: Tensor
+    """float32: what the layer gave."""
+    gradient_BTKhw: Tensor
+    """float32: of the T scores with respect to `features_BKhw`."""
+    score_BT: Tensor
+    """float32: the logits of the wanted classes."""
+
+
+def input_gradients(network: Any, image_B3HW: Tensor, classes_BT: Tensor) -> Tensor:
+    """The gradients (B, T, 3, H, W), float32, of the logits of `classes_BT` with respect to normalised images.
+
+    One forward, and one backward for each of the T classes over all images together: quicker on a CPU than batching
+    over the classes too, and of no more memory. The images must not see each other, as in eval mode they do not.
+    """
+    with differentiable(network):
+        image_B3HW = _recorded(image_B3HW)
+        score_BT = _scores(network, network.forward_features(_given(image_B3HW)), classes_BT)
+        return _class_gradients(score_BT, {"the image": image_B3HW})[0]
+
+
+def layer_gradients(
+    network: Any, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor, layers: Sequence[str | None]
+) -> list[LayerGradients]:
+    """Activations and gradients of some layers, named as in `get_submodule`, for the logits of `classes_BT`.
+
+    The layer None is what the head reads, `features_BKhw`, already computed for these images: where it alone is asked
+    for, the head alone runs and is differentiated. For others one forward is made, and differentiated back to the
+    first of them only. In-place layers behind one change nothing of it. Raises ValueError for a name that the network
+    does not have, and for a layer that is not used exactly once, gives no map (B, K, h, w), or has no say in the
+    scores.
+    """
+    kept: dict[str | None, Tensor] = {}
+    with differentiable(network), _keeping(network, [name for name in layers if name is not None], kept):
+        if any(name is not None for name in layers):
+            features_BKhw = network.forward_features(_ordinary(image_B3HW))
+        if None in layers:
+            kept[None] = _recorded(features_BKhw)
+            features_BKhw = _given(kept[None])
+        score_BT = _scores(network, features_BKhw, classes_BT)
+        for name in layers:
+            if name not in kept:
+                raise ValueError(f"the network's layer {name} takes no part in its class scores")
+        gradients = _class_gradients(score_BT, {f"the network's layer {name}": kept[name] for name in layers})
+        return [
+            LayerGradients(kept[name].detach().float(), gradient.float(), score_BT.detach())
+            for name, gradient in zip(layers, gradients, strict=True)
+        ]
+
+
+@contextmanager
+def differentiable(network: Any) -> Iterator[None]:
+    """Within: gradients with respect to activations alone, in eval mode, also inside of inference mode.
+
+    The precision is the surrounding one. Afterwards every module's mode and every parameter's `requires_grad` are as
+    they were, also after an error. Raises ValueError for a network that was built in inference mode.
+    """
+    parameters = list(network.parameters())
+    if any(tensor.is_inference() for tensor in (*parameters, *network.buffers())):
+        raise ValueError("a network that was built under torch.inference_mode has no gradients: build it outside")
+    required = [parameter.requires_grad for parameter in parameters]
+    with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(network):
+        try:
+            # So that nothing before the layer is recorded, and nothing of the weights is computed.
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter, was_required in zip(parameters, required, strict=True):
+                parameter.requires_grad_(was_required)
+
+
+def layer_named(network: Any, name: str) -> nn.Module:
+    """A layer by its name, as in `get_submodule`; raises ValueError, with the names that there are, for no such one."""
+    names = [each for each, _ in network.named_modules() if each]
+    if name in names:
+        return network.get_submodule(name)
+    path = name.split(".")
+    known = next(parent for end in range(len(path), -1, -1) if (parent := ".".join(path[:end])) in ("", *names))
+    children = ", ".join(child for child, _ in network.get_submodule(known).named_children())
+    close = difflib.get_close_matches(name, names, n=3)
+    raise ValueError(
+        f"the network has no layer {name}: {known or 'it'} has {f'the layers {children}' if children else 'no layers'}"
+        + (f"; close: {', '.join(close)}" if close else "")
+    )
+
+
+@contextmanager
+def _keeping(network: Any, names: Sequence[str], kept: dict[str | None, Tensor]) -> Iterator[None]:
+    """Within, every forward keeps what the layers `names` give."""
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor:
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                gave = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+                raise ValueError(f"the network's layer {name} gives no map (B, K, h, w), but {gave}")
+            if name in kept:
+                raise ValueError(f"the network uses its layer {name} more than once: which of its maps is not said")
+            kept[name] = _recorded(output)
+            return _given(kept[name])
+
+        return hook
+
+    handles = []
+    try:
+        for name in names:
+            handles.append(layer_named(network, name).register_forward_hook(keep(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    """A tensor that autograd may record: those made in inference mode it refuses."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _recorded(tensor: Tensor) -> Tensor:
+    """What is differentiated to: where nothing before it is, the record starts here."""
+    return tensor if tensor.requires_grad else _ordinary(tensor).detach().requires_grad_()
+
+
+def _given(tensor: Tensor) -> Tensor:
+    """What the next layer gets: it may work in place, and must not on what is kept."""
+    return tensor.clone()
+
+
+def _scores(network: Any, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
+    return network.forward_head(features_BKhw).logits_BC.float().gather(1, _ordinary(classes_BT))
+
+
+def _class_gradients(score_BT: Tensor, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """Of every input, by what errors call it, the gradients (B, T, …) of the T scores."""
+    last = score_BT.shape[1] - 1
+    by_class = [
+        # The sum over images has for each image its own score's gradient.
+        torch.autograd.grad(score_BT[:, t].sum(), [*inputs.values()], retain_graph=t < last, allow_unused=True)
+        if score_BT.requires_grad
+        else [None] * len(inputs)
+        for t in range(last + 1)
+    ]
+    gradients = []
+    for name, of_each_class in zip(inputs, zip(*by_class, strict=True), strict=True):
+        if any(gradient is None for gradient in of_each_class):
+            raise ValueError(f"{name} has no say in the network's class scores")
+        gradients.append(torch.stack(of_each_class, dim=1))
+    return gradients
