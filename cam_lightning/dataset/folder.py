@@ -20,7 +20,7 @@ from cam_lightning.dataset.format.folder_annotations import (
 from cam_lightning.dataset.format.folder_tree import Endings, ImageEntry, Tree, printable, read_tree
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row
-from cam_lightning.dataset.pipeline.split import Finding, RawImage, Splits, hold_out
+from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, RawImage, Splits, hold_out_by_id
 from cam_lightning.dataset.pipeline.storage import Storage
 from cam_lightning.dataset.pipeline.strings import PackedStrings
 
@@ -85,6 +85,11 @@ class Folder(LocalizationDataModule):
 
     def findings(self) -> list[Finding]:
         return self._findings
+
+    def held_out(self, split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
+        """By each image's id, since files are added to folders: see `hold_out_by_id`."""
+        # Other numbers than those that drew the test split: with equal seeds those kept there have only high ones.
+        return hold_out_by_id(split, fraction, f"validation {seed}")
 
     def read_splits(self) -> Splits:
         if not self.images.is_dir():
@@ -202,7 +207,7 @@ class Folder(LocalizationDataModule):
         (everything,) = parts.values()
         if self.test_fraction == 1:
             return Splits(names, None, everything)
-        train, test = hold_out(everything, self.test_fraction, self.split_seed)
+        train, test = hold_out_by_id(everything, self.test_fraction, self.split_seed)
         log.info(
             "data: %s has no folder test: %g %% of each class, drawn with dataset.split_seed=%d, are the test split",
             self.images,

@@ -96,6 +96,10 @@ class LocalizationDataModule(LightningDataModule):
             None if fullsup is None else keep_classes(fullsup, kept),
         )
 
+    def held_out(self, split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
+        """(kept, held out) of a split, for validation, by the rule that the dataset's published numbers have."""
+        return hold_out(split, fraction, seed)
+
     def findings(self) -> list[Finding]:
         """What `read_splits` met that is wrong or worth a remark, for `check_data`."""
         return []
@@ -115,7 +119,7 @@ class LocalizationDataModule(LightningDataModule):
             return
         names, train, test, fullsup = self.chosen_splits()
         if train is not None and fullsup is None:
-            train, fullsup = hold_out(train, self.val_fraction, self.seed)
+            train, fullsup = self.held_out(train, self.val_fraction, self.seed)
         if train is not None and self.images_per_class is not None:
             train = first_per_class(train, self.images_per_class)
         for split_name, split in (("training", train), ("test", test)):

@@ -91,6 +91,10 @@ class IndexedSplit(ImageSplit):
         height, width = self.index.size_N2[index].tolist()
         return Annotation(self.index.boxes(index), (height, width) if height else None)
 
+    @property
+    def num_boxes_N(self) -> np.ndarray:
+        return np.diff(self.index.first_box_N1)
+
 
 def is_image(file: str) -> bool:
     """Whether a file's name says that it holds an image."""
