@@ -14,6 +14,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from cam_lightning.contracts import Batch
+from cam_lightning.dataset.imagenet import named_classes
 from cam_lightning.dataset.pipeline.examples import Examples, collate
 from cam_lightning.dataset.pipeline.sampler import EvaluationBatches, TrainBatches
 from cam_lightning.dataset.pipeline.skipped_images import SkippedImages
@@ -173,6 +174,11 @@ class LocalizationDataModule(LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         examples = self.examples[split]
+        if split == "val" and not len(examples):
+            raise ValueError(
+                "the validation split has no image: of each class one is left for training, and none could be held "
+                "out. Add images, or train without validation: trainer.limit_val_batches=0"
+            )
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
 
     def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
@@ -217,15 +223,16 @@ def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
     return sizes
 
 
-def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:
+def _chosen(classes: Any, names: list[str]) -> list[int]:
     """Positions of the wanted classes in the dataset's own order."""
-    if isinstance(classes, int):
+    if isinstance(classes, int) and not isinstance(classes, bool):
         if not 1 <= classes <= len(names):
             raise ValueError(f"dataset.classes={classes}, but the dataset has {len(names)} classes")
         return list(range(classes))
-    classes = [classes] if isinstance(classes, str) else classes
+    classes = classes if isinstance(classes, list | tuple) else [classes]
     if not classes:
         raise ValueError("dataset.classes=[] leaves no class; leave it out for all of them")
+    classes = named_classes(classes, names)
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise ValueError(
