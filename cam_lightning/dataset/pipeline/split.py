@@ -51,6 +51,9 @@ class ImageSplit(ABC):
     ids: Sequence[str]
     label_N: np.ndarray
     """int64, one per image."""
+    exif: str = "stored"
+    """What the pixels are, of photos that EXIF turns: `stored` as in the file, `upright`, or `auto`: stored, and it
+    is not known whether boxes were drawn on them so."""
 
     @abstractmethod
     def read(self, index: int) -> RawImage:
@@ -86,6 +89,7 @@ class Subset(ImageSplit):
         self.indices = np.asarray(indices, dtype=np.int64)
         self.ids = SelectedStrings(split.ids, self.indices)
         self.label_N = split.label_N[self.indices] if label_N is None else label_N
+        self.exif = split.exif
 
     def read(self, index: int) -> RawImage:
         return self.split.read(int(self.indices[index]))

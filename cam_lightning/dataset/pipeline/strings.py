@@ -96,7 +96,7 @@ def terminated(strings: Sequence[str]) -> Iterator[bytes]:
     """
     index_N = np.arange(len(strings))
     while isinstance(strings, SelectedStrings):
-        strings, index_N = strings.strings, np.asarray(strings.index_N)[index_N]
+        index_N, strings = np.asarray(strings.index_N)[index_N], strings.strings
     for first in range(0, len(index_N), STRINGS_AT_ONCE):
         chosen = index_N[first : first + STRINGS_AT_ONCE]
         if isinstance(strings, PackedStrings):

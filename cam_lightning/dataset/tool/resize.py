@@ -128,10 +128,13 @@ class Copies(Dataset[Resized]):
         if encoded is None:
             height, width = self.split.read(index).image_HW3.shape[:2]
         else:
-            height, width, _ = read_header(encoded[1], encoded[0])
+            header = read_header(encoded[1], encoded[0])
+            height, width = header.shown_size(self.split.exif == "upright")
         boxes_N4 = self.split.annotation(index).boxes_N4
         scale = min(1.0, self.short_side / min(height, width))
-        if scale == 1 and encoded is not None:
+        # A copied file would be read as it is stored, where the copy is read with defaults.
+        is_turned = encoded is not None and self.split.exif == "upright" and "EXIF-rotated" in header.traits
+        if scale == 1 and encoded is not None and not is_turned:
             if (self.to / path).exists():
                 return path, boxes_N4, None
             # Only what can be decoded is worth a place in the copy.

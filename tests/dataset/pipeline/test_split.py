@@ -115,7 +115,7 @@ def held_ids(ids: list[str], fraction: float = 0.2, seed: int = 0, labels: list[
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
 def test_a_file_that_is_added_or_removed_moves_no_other(added: str, fraction: float) -> None:
     """Sorted before, between and behind the others; every one of the first forty removed."""
-    ids = sorted(f"cat/{number:04}.jpg" for number in range(0, 120))
+    ids = sorted(f"cat/{number:04}.jpg" for number in range(120))
     labels = [0] * len(ids)
     before = held_ids(ids, fraction, labels=labels)
     more = sorted([*ids, added])
