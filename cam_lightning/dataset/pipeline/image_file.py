@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from cam_lightning.dataset.pipeline.jpeg_scan import has_zeroed_blocks
+
 SUFFIXES_OF = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo"),
     "PNG": (".png", ".apng"),
@@ -42,6 +44,7 @@ UNREAD_SUFFIXES = frozenset(
 ).difference(SUFFIXES)
 """Endings of pictures that cannot be decoded here: they are left out, and never unsaid."""
 TRAITS = ("CMYK", "16-bit", "palette", "alpha", "grey", "several frames", "EXIF-rotated")
+ZEROED = "it is damaged: zeros lie where compressed pixels should be"
 _ORIENTATION = 0x0112
 _END_OF_JPEG, _END_OF_PNG = b"\xff\xd9", b"IEND"
 
@@ -86,6 +89,8 @@ def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
+                raise ValueError(ZEROED)
             if upright:
                 return _rgb(ImageOps.exif_transpose(image))
             whole = _plain_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
@@ -106,6 +111,8 @@ def read_header(data: bytes, name: str) -> Header:
             swaps_sides = _orientation(image) in (5, 6, 7, 8)
             end = {"JPEG": _END_OF_JPEG, "MPO": _END_OF_JPEG, "PNG": _END_OF_PNG}.get(image.format or "", b"")
             is_cut = data.find(end, begin) < 0
+            if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
+                raise ValueError(ZEROED)
     except Exception as error:
         raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {_reason(data, error)}") from error
     if is_cut:
