@@ -29,6 +29,7 @@ from cam_lightning.dataset.format.folder_layout import (
 from cam_lightning.dataset.format.folder_split import EXIF, FolderSplit, LabelledImage, turned_photos
 from cam_lightning.dataset.format.folder_tree import UNREAD, ImageEntry, Tree, printable, read_tree
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.option import path_text, seed, share
 from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits, hold_out_by_id
 
 log = logging.getLogger(__name__)
@@ -89,19 +90,20 @@ class Folder(LocalizationDataModule):
             raise ValueError(f"dataset.splits is auto, none, or {{train: FOLDER, test: FOLDER}}; got {splits!r}")
         if first_pixel not in (0, 1):
             raise ValueError(f"dataset.first_pixel is 0 or 1; got {first_pixel}")
-        if not 0 < test_fraction <= 1:
-            raise ValueError(f"dataset.test_fraction lies above 0 and is at most 1; got {test_fraction}")
-        self.root = Path(root).expanduser().absolute()
-        self.images_option, self.annotations_option = images, annotations
+        self.root = Path(path_text("dataset.root", root)).expanduser().absolute()
+        self.images_option = None if images is None else path_text("dataset.images", images)
+        self.annotations_option = None if annotations is None else path_text("dataset.annotations", annotations)
         self.format = format
+        if isinstance(splits, Mapping):
+            splits = {split: path_text(f"dataset.splits.{split}", name) for split, name in splits.items()}
         self.splits = splits
         self.class_from = class_from
         self.boxes = boxes
         self.box_unit = box_unit
         self.first_pixel = first_pixel
         self.exif = exif
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
+        self.test_fraction = share("dataset.test_fraction", test_fraction, up_to_one=True)
+        self.split_seed = seed("dataset.split_seed", split_seed)
         self._findings: list[Finding] = []
 
     def findings(self) -> list[Finding]:

@@ -16,12 +16,17 @@ from torch.utils.data import DataLoader
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.imagenet import named_classes
 from cam_lightning.dataset.pipeline.examples import Examples, collate
+from cam_lightning.dataset.pipeline.option import seed as check_seed
+from cam_lightning.dataset.pipeline.option import share, whole
 from cam_lightning.dataset.pipeline.sampler import EvaluationBatches, TrainBatches
 from cam_lightning.dataset.pipeline.skipped_images import SkippedImages
 from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits, first_per_class, hold_out, keep_classes
 from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
 
 log = logging.getLogger(__name__)
+
+MOST_WORKERS = 512
+"""Processes that load images; more than any machine has use for only fill its memory."""
 
 
 class LocalizationDataModule(LightningDataModule):
@@ -59,17 +64,20 @@ class LocalizationDataModule(LightningDataModule):
         super().__init__()
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"dataset.on_bad_image is error or skip; got {on_bad_image!r}")
-        if batch_size < 1:
-            raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
-        self.input_size = height_and_width(image_size)
+        try:
+            self.input_size = height_and_width(image_size)
+        except ValueError as error:
+            raise ValueError(f"dataset.image_size: {error}") from error
         self.train_sizes = _sizes_by_epoch(image_size if train_size is None else train_size)
-        self.batch_size = batch_size
+        self.batch_size = whole("dataset.batch_size", batch_size, 1)
         self.augmentation = augmentation
-        self.val_fraction = val_fraction
+        self.val_fraction = share("dataset.val_fraction", val_fraction)
         self.classes = classes
-        self.images_per_class = images_per_class
-        self.num_workers = num_workers
-        self.seed = seed
+        self.images_per_class = (
+            None if images_per_class is None else whole("dataset.images_per_class", images_per_class, 1)
+        )
+        self.num_workers = None if num_workers is None else whole("dataset.num_workers", num_workers, 0, MOST_WORKERS)
+        self.seed = check_seed("dataset.seed", seed)
         self.class_index = class_index
         self.on_bad_image = on_bad_image
         self.skipped = SkippedImages()
@@ -215,7 +223,8 @@ def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
     # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
     by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
     try:
-        sizes = {epoch: height_and_width(size) for epoch, size in (size if by_epoch else [(0, size)])}
+        pairs = [(whole("its epoch", epoch), side) for epoch, side in (size if by_epoch else [(0, size)])]
+        sizes = {epoch: height_and_width(side) for epoch, side in pairs}
     except (TypeError, ValueError) as error:
         raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
     if 0 not in sizes:
