@@ -417,3 +417,24 @@ def test_a_validation_of_no_images_says_what_to_do(tmp_path: Path, test: str) ->
         data.val_dataloader()
     assert len(list(data.train_dataloader())) == 1
     assert len(list(data.test_dataloader())) == 1
+
+
+CHECK_ALONE = {"same file in two splits", "same file in two classes"}
+"""What only a look at every file tells, and published datasets have: the check names it, training goes on."""
+
+
+@pytest.mark.parametrize("kind", ["whole", *BROKEN])
+def test_what_the_check_calls_wrong_a_run_refuses(tree: Path, kind: str) -> None:
+    """By `setup`, or where the image is met; and a run reads what the check finds nothing wrong with."""
+    options = BROKEN[kind][0](tree) if kind != "whole" else {"format": "voc"}
+    is_wrong = bool(check(Folder(str(tree), on_bad_image="skip", **options), True, lambda things, *_: things).wrong)
+    assert is_wrong == (kind != "whole")
+    try:
+        data = read(tree, **options)
+        for examples in data.examples.values():
+            for index in range(len(examples)):
+                examples.split.read(index)
+        is_refused = False
+    except (ValueError, OSError):
+        is_refused = True
+    assert is_refused == (is_wrong and kind not in CHECK_ALONE)
