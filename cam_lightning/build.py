@@ -226,6 +226,7 @@ def build_method(config: DictConfig, network: nn.Module, data: LocalizationDataM
         "config": rebuilt_from(config),
         "num_classes": network.num_classes,
         "class_names": data.class_names,
+        "splits": data.fingerprints(),
     }
     return method
 

@@ -17,12 +17,20 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from PIL import Image
 
     from cam_lightning.build import instantiate
+    from cam_lightning.dataset.pipeline.datamodule import MOST_WORKERS
+    from cam_lightning.dataset.pipeline.option import seed, whole
     from cam_lightning.dataset.tool.check import check
     from cam_lightning.dataset.tool.check_text import as_data, as_text
     from cam_lightning.dataset.tool.contact_sheet import sample_sheet
     from cam_lightning.functional.overlay import PNG_LEVEL
     from cam_lightning.run.progress import bar
 
+    whole("samples", config.samples, 0)
+    seed("seed", config.seed)
+    if config.num_workers is not None:
+        whole("num_workers", config.num_workers, 0, MOST_WORKERS)
+    if not isinstance(config.deep, bool):
+        raise ValueError(f"deep is true or false; got {config.deep!r}")
     # So that one broken file does not hide the others.
     config.dataset.on_bad_image = "skip"
     data = instantiate(config.dataset, list(config.trust))

@@ -17,7 +17,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from cam_lightning.build import build_data, build_localizer, build_method, build_trainer, network_for_data, plain
     from cam_lightning.launch.stored import inherit_from_checkpoint
     from cam_lightning.report.table import print_results
-    from cam_lightning.run.checkpoint import read_checkpoint, restore_callbacks
+    from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint, restore_callbacks, warn_of_other_images
     from cam_lightning.run.result import collect_results, require_every_image
 
     inherit_from_checkpoint(config, run)
@@ -34,7 +34,10 @@ def run(config: DictConfig, run: RunDirectory) -> None:
             )
         trainer.validate(method, datamodule=data, verbose=False)
     elif config.checkpoint is not None:
-        restore_callbacks(trainer, read_checkpoint(config.checkpoint))
+        checkpoint = read_checkpoint(config.checkpoint)
+        restore_callbacks(trainer, checkpoint)
+        if checkpoint[DESCRIPTION]["config"].get("dataset") == plain(config.dataset):
+            warn_of_other_images(checkpoint, data)
     trainer.test(method, datamodule=data, verbose=False)
     resolved = plain(config)
     results = collect_results(

@@ -19,13 +19,17 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from pathlib import Path
 
     from cam_lightning.build import instantiate
+    from cam_lightning.dataset.pipeline.datamodule import MOST_WORKERS
+    from cam_lightning.dataset.pipeline.option import whole
     from cam_lightning.dataset.tool.resize import resize
     from cam_lightning.run.progress import bar
 
     if config.to is None:
         raise ValueError("resize_data needs to=FOLDER, which is empty or absent or holds the beginning of this copy")
-    if config.short_side < 1 or not 1 <= config.quality <= 95:
-        raise ValueError(f"short_side is at least 1, and quality 1 to 95; got {config.short_side} and {config.quality}")
+    whole("short_side", config.short_side, 1)
+    whole("quality", config.quality, 1, 95)
+    if config.num_workers is not None:
+        whole("num_workers", config.num_workers, 0, MOST_WORKERS)
     to = Path(str(config.to)).expanduser().absolute()
     data = instantiate(config.dataset, list(config.trust))
     result = resize(data, to, config.short_side, config.quality, bar, config.num_workers)

@@ -18,7 +18,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
 
     from cam_lightning.build import build_data, build_localizer, build_method, build_network, build_trainer, plain
     from cam_lightning.report.table import print_results
-    from cam_lightning.run.checkpoint import BEST, newest_checkpoint, read_checkpoint, rewind
+    from cam_lightning.run.checkpoint import BEST, newest_checkpoint, read_checkpoint, require_same_data, rewind
     from cam_lightning.run.result import collect_results, require_every_image
 
     if config.test_checkpoint not in ("last", "best"):
@@ -35,6 +35,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     method = build_method(config, network, data)
     trainer = build_trainer(config, run, localizer)
     found = newest_checkpoint(run) if run.is_resumed else None
+    if found is not None:
+        require_same_data(found[1], data)
     if run.is_resumed:
         rewind(trainer, data, found[1] if found else None)
     trainer.fit(method, datamodule=data, ckpt_path=found[0] if found else None, weights_only=True)

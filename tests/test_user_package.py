@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-NETWORK = '''
+NETWORK = """
 import torch
 from torch import nn
 from cam_lightning.contracts import ClassifierOutput, Normalization
@@ -34,7 +34,7 @@ class TinyNet(nn.Module):
         return torch.einsum("btk,bkhw->bthw", self.classifier.weight[classes_BT], output.features_BKhw)
     def select_classes(self, indices):
         raise NotImplementedError
-'''
+"""
 YAML = "# A network of mine.\n_target_: their_package.net.TinyNet\nunits: 8\n"
 FEW = ["dataset.num_train=24", "dataset.num_test=12", "dataset.image_size=48", "dataset.batch_size=8", "trainer=cpu",
        "trainer.max_epochs=1"]  # fmt: skip

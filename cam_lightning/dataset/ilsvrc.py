@@ -14,7 +14,8 @@ from cam_lightning.dataset.format.ilsvrc_validation import Validation, imagenetv
 from cam_lightning.dataset.format.wsol_metadata import read_metadata
 from cam_lightning.dataset.imagenet import imagenet_classes, imagenet_names
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
-from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row, is_image, require_annotated_sizes
+from cam_lightning.dataset.pipeline.image_file import is_image
+from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row, require_annotated_sizes
 from cam_lightning.dataset.pipeline.index_cache import NotedStorage, Stamps, cached_index
 from cam_lightning.dataset.pipeline.split import Splits
 from cam_lightning.dataset.pipeline.storage import Storage

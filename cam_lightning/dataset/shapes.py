@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
+from cam_lightning.dataset.pipeline.option import seed, whole
 from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage, Splits
 from cam_lightning.dataset.scene.scene import CLASS_NAMES, draw_scene, scene_label
 
@@ -20,9 +21,9 @@ class Shapes(LocalizationDataModule):
 
     def __init__(self, num_train: int = 10_000, num_test: int = 1_000, scene_seed: int = 0, **common: Any) -> None:
         super().__init__(**common)
-        self.num_train = num_train
-        self.num_test = num_test
-        self.scene_seed = scene_seed
+        self.num_train = whole("dataset.num_train", num_train, 1)
+        self.num_test = whole("dataset.num_test", num_test, 1)
+        self.scene_seed = seed("dataset.scene_seed", scene_seed)
 
     def read_splits(self) -> Splits:
         train = SceneSplit("train", 2 * self.scene_seed, self.num_train)

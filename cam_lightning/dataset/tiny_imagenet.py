@@ -84,6 +84,10 @@ class TinySplit(ImageSplit):
     def annotation(self, index: int) -> Annotation:
         return Annotation(self.boxes_N4[index, None])
 
+    @property
+    def num_boxes_N(self) -> np.ndarray:
+        return np.ones(len(self), np.int64)
+
 
 def _rows(storage: Storage, path: str, has_class: bool = False) -> list[tuple[str, str, list[int]]]:
     """File, class ("" where the rows have none) and inclusive corners of each row; raises ValueError."""

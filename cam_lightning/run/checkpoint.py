@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,41 @@ def newest_checkpoint(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
         raise ValueError(f"no checkpoint of {run.path} can be read ({', '.join(unreadable)}): start a new run")
     log.info("%s has no checkpoint yet: starting from the beginning", run.path)
     return None
+
+
+def require_same_data(content: dict[str, Any], data: Any) -> None:
+    """Raises ValueError where a run that goes on would read other classes or other images than it began with.
+
+    Labels are positions in the list of classes: one class more or less gives every later one another's label.
+    """
+    description = content[DESCRIPTION]
+    was, now = description.get("class_names"), list(data.class_names)
+    if was is not None and list(was) != now:
+        gone, new = ([name for name in a if name not in b] for a, b in ((was, now), (now, was)))
+        raise ValueError(
+            f"the dataset's classes are not those that the run began with ({len(was)} then, {len(now)} now; gone: "
+            f"{', '.join(gone[:5]) or 'none'}; new: {', '.join(new[:5]) or 'none'}). Put the data back, or start anew"
+        )
+    for split, changed in _changed_splits(description, data):
+        raise ValueError(
+            f"the {split} split is not what the run began with: {changed}. Put the data back, or start anew"
+        )
+
+
+def warn_of_other_images(content: dict[str, Any], data: Any) -> None:
+    """Says in the log where the test split of the checkpoint's own dataset has become another."""
+    for split, changed in _changed_splits(content[DESCRIPTION], data):
+        if split == "test":
+            log.warning("the test split is not what it was when the checkpoint was trained: %s", changed)
+
+
+def _changed_splits(description: dict[str, Any], data: Any) -> Iterator[tuple[str, str]]:
+    now = data.fingerprints()
+    for split, was in description.get("splits", {}).items():
+        if split not in now:
+            yield split, f"{was['num_images']:,} images then, and none now"
+        elif was != now[split]:
+            yield split, f"{was['num_images']:,} images then, {now[split]['num_images']:,} now, not the same ones"
 
 
 def rewind(trainer: Any, data: Any, content: dict[str, Any] | None) -> None:

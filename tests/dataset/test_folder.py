@@ -13,37 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from photo_tree import HEIGHT, WIDTH, photo, photos, voc, write
 from PIL import Image
 
 from cam_lightning.dataset.folder import Folder
 from cam_lightning.dataset.pipeline.sampler import Key
 from cam_lightning.dataset.pipeline.split import ImageSplit
 from cam_lightning.dataset.tool.check import check
-
-WIDTH, HEIGHT = 50, 30
-
-
-def photo(seed: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """A JPEG unlike any of another seed."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height // 10, width // 10, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize((width, height)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
-def voc(name: str, *boxes: tuple[int, int, int, int], width: int = WIDTH, height: int = HEIGHT) -> str:
-    objects = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax></bndbox>"
-        "</object>"
-        for a, b, c, d in boxes
-    )
-    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{objects}</annotation>"
-
-
-def write(path: Path, content: bytes | str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 @pytest.fixture
@@ -157,18 +133,32 @@ def test_the_annotation_names_the_class(tmp_path: Path, folder: str) -> None:
 def test_without_a_test_folder_a_share_is_held_out_that_no_run_s_seed_changes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for i in range(20):
+    for i in range(60):
         write(tmp_path / ("cat", "dog")[i % 2] / f"{i}.jpg", photo(i))
     with caplog.at_level("INFO"):
         one = read(tmp_path, seed=0)
     assert "20 % of each class, drawn with dataset.split_seed=0, are the test split" in caplog.text
     other, redrawn = read(tmp_path, seed=1), read(tmp_path, split_seed=1)
-    assert len(one.examples["test"]) == 4
-    assert one.examples["test"].split.label_N.tolist() == [0, 0, 1, 1]
+    # Of 30 images each, 6 ± 2.2.
+    assert all(2 <= count <= 12 for count in np.bincount(one.examples["test"].split.label_N))
     assert list(one.examples["test"].ids) == list(other.examples["test"].ids)
     assert list(one.examples["val"].ids) != list(other.examples["val"].ids)
     assert list(one.examples["test"].ids) != list(redrawn.examples["test"].ids)
     assert not set(one.examples["test"].ids) & {*one.examples["train"].ids, *one.examples["val"].ids}
+
+
+@pytest.mark.parametrize("added", ["cat/0.jpg", "cat/75.jpg", "emu/1.jpg"])
+def test_a_photo_that_is_added_moves_no_other_between_train_val_and_test(tmp_path: Path, added: str) -> None:
+    for i in range(60):
+        write(tmp_path / ("cat", "dog")[i % 2] / f"{10 + i}.jpg", photo(0))
+    before = read(tmp_path)
+    write(tmp_path / added, photo(1))
+    write((tmp_path / added).with_name("2.jpg"), photo(2))
+    after = read(tmp_path)
+    new = {added, f"{added.rpartition('/')[0]}/2.jpg"}
+    assert {name: set(examples.ids) for name, examples in before.examples.items()} == {
+        name: set(examples.ids) - new for name, examples in after.examples.items()
+    }
 
 
 @pytest.mark.parametrize("layout", ["all of them", "a test folder alone"])
@@ -314,7 +304,8 @@ BROKEN: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     "CSV row of no numbers": (csv_row(f"{ROW},1,2,x,9"), r"line 2: a box needs four numbers, xmin ymin xmax ymax"),
     "CSV row of infinity": (csv_row(f"{ROW},1,2,inf,9"), r"line 2: box .*is not of numbers"),
     "CSV row twice": (csv_row(f"{ROW},1,2,7,9\n{ROW},1,2,7,9"), r"line 3 says the same as a line before"),
-    "CSV row of no image": (csv_row("test/cow.jpg,a cat,1,2,3,4"), r"there is no image test/cow\.jpg"),
+    "CSV row of no image": (csv_row(f"{ROW},1,2,7,9\ntest/cow.jpg,a cat,1,2,3,4"), r"there is no image test/cow\.jpg"),
+    "CSV of no image": (csv_row("test/cow.jpg,a cat,1,2,3,4"), r"no image has an annotation: the 1 .*cow\.jpg.*8 im"),
     "CSV row of several images": (csv_row("two.JPG,a cat,1,2,3,4"), r"two\.JPG may be train/a cat/two\.JPG and"),
     "CSV without columns": (lambda tree: (write(tree / "annotations.csv", "a,b\n1,2\n"), {"format": "csv"})[1],
         r"annotations\.csv, line 1: the columns are image, class"),
@@ -404,3 +395,46 @@ def test_a_broken_annotation_is_skipped_as_a_broken_image_is(tree: Path, caplog:
 def test_options_that_cannot_be(tree: Path, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=complaint):
         read(tree, **options)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [(("1", "2", "3"), [1, 3]), (("00001", "00002", "00003"), [1, "00003"]), (("1.5", "2", "yes"), [1.5, "yes"])],
+)
+def test_classes_that_are_called_by_numbers(tmp_path: Path, names: tuple[str, ...], classes: list[Any]) -> None:
+    photos(tmp_path, *(f"{name}/{number}.jpg" for name in names for number in range(3)))
+    assert read(tmp_path, classes=classes).class_names == [names[0], names[2]]
+    assert read(tmp_path, classes=2).class_names == list(names[:2]), "a number alone is how many"
+    with pytest.raises(ValueError, match=r"dataset\.classes names 7, not a class of the dataset"):
+        read(tmp_path, classes=[7])
+
+
+@pytest.mark.parametrize("test", ["test/cat/1.jpg", "Testing/cat/1.jpg"])
+def test_a_validation_of_no_images_says_what_to_do(tmp_path: Path, test: str) -> None:
+    photos(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", test, test.replace("cat", "dog"))
+    data = read(tmp_path)
+    with pytest.raises(ValueError, match=r"validation split has no image: .*trainer\.limit_val_batches=0"):
+        data.val_dataloader()
+    assert len(list(data.train_dataloader())) == 1
+    assert len(list(data.test_dataloader())) == 1
+
+
+CHECK_ALONE = {"same file in two splits", "same file in two classes"}
+"""What only a look at every file tells, and published datasets have: the check names it, training goes on."""
+
+
+@pytest.mark.parametrize("kind", ["whole", *BROKEN])
+def test_what_the_check_calls_wrong_a_run_refuses(tree: Path, kind: str) -> None:
+    """By `setup`, or where the image is met; and a run reads what the check finds nothing wrong with."""
+    options = BROKEN[kind][0](tree) if kind != "whole" else {"format": "voc"}
+    is_wrong = bool(check(Folder(str(tree), on_bad_image="skip", **options), True, lambda things, *_: things).wrong)
+    assert is_wrong == (kind != "whole")
+    try:
+        data = read(tree, **options)
+        for examples in data.examples.values():
+            for index in range(len(examples)):
+                examples.split.read(index)
+        is_refused = False
+    except (ValueError, OSError):
+        is_refused = True
+    assert is_refused == (is_wrong and kind not in CHECK_ALONE)

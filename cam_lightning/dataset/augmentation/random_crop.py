@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from cam_lightning.dataset.pipeline.transform import View
+from cam_lightning.dataset.pipeline.option import whole
+from cam_lightning.dataset.pipeline.transform import LONGEST_SIDE, View
 
 
 class RandomCrop:
     """The paper's: squash to `resize`², crop `crop`² anywhere, mirror half of the images."""
 
     def __init__(self, resize: int = 256, crop: int = 224) -> None:
+        whole("dataset.augmentation.resize", resize, 1, LONGEST_SIDE)
+        whole("dataset.augmentation.crop", crop, 1, LONGEST_SIDE)
         if crop > resize:
             raise ValueError(f"a crop of {crop} does not fit into an image resized to {resize}")
         self.resize = resize

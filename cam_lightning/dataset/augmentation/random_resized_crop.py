@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from cam_lightning.dataset.pipeline.option import interval
 from cam_lightning.dataset.pipeline.transform import View
 
 
@@ -13,8 +14,8 @@ class RandomResizedCrop:
     """A rectangle of random area and aspect ratio, mirrored half of the time, as in the Inception papers."""
 
     def __init__(self, area: tuple[float, float] = (0.35, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> None:
-        self.area = area
-        self.ratio = ratio
+        self.area = interval("dataset.augmentation.area", area, most=1)
+        self.ratio = interval("dataset.augmentation.ratio", ratio)
 
     def __call__(self, height: int, width: int, random: np.random.Generator) -> View:
         area = random.uniform(*self.area)

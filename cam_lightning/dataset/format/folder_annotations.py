@@ -1,4 +1,4 @@
-"""Boxes and classes of a folder of images: from VOC XML files, a COCO JSON or a CSV. One form for all three.
+"""Boxes and classes of a folder of images, in one form whether they come from VOC XML, a COCO JSON or a CSV.
 
 What is wrong with one image's annotation is said of that image, and loses no other; a file that cannot be read at
 all is a ValueError.
@@ -6,18 +6,22 @@ all is a ValueError.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cam_lightning.dataset.format.voc import read_voc
+from cam_lightning.dataset.format.voc import SIDES, read_voc
+from cam_lightning.dataset.pipeline.walk import walk
+
+UNITS = ("auto", "pixels", "fraction")
+"""`dataset.box_unit`: shares of the image's sides, pixels, or pixels that must not look like shares."""
+SLACK = 0.01
+"""How far out of 0..1 rounded shares may end."""
 
 
 class AnnotatedObject(NamedTuple):
@@ -25,7 +29,7 @@ class AnnotatedObject(NamedTuple):
 
     name: str
     box: tuple[float, float, float, float]
-    """xyxy, half-open, frame `original`."""
+    """xyxy, half-open, frame `original`; shares of the image's sides where the unit is `fraction`."""
 
 
 class ImageAnnotation(NamedTuple):
@@ -42,6 +46,8 @@ class ImageAnnotation(NamedTuple):
     """Height and width."""
     faults: list[str]
     """One line for each thing that is wrong."""
+    small: list[tuple[float, ...]]
+    """The four numbers of each box that has all of them in 0..1, as the annotation has them."""
 
 
 COLUMNS = {
@@ -55,7 +61,8 @@ COLUMNS = {
 def box_faults(boxes: Iterable[Iterable[float]], size: tuple[int, int] | None) -> list[str]:
     """What is wrong with xyxy boxes, half-open, one line for each; nothing where all are right.
 
-    A box may end up to a pixel outside its image of `size` (height, width): rounded and inclusive corners do.
+    A box may end up to a pixel outside its image of `size` (height, width): rounded and inclusive corners do. It
+    may not lie there altogether.
     """
     faults = []
     for box in boxes:
@@ -69,134 +76,116 @@ def box_faults(boxes: Iterable[Iterable[float]], size: tuple[int, int] | None) -
             faults.append(f"{shown} is empty")
         elif size is not None and (min(x0, y0) < -1 or x1 > size[1] + 1 or y1 > size[0] + 1):
             faults.append(f"{shown} leaves its image, which is {size[1]} wide and {size[0]} high")
+        elif x1 <= 0 or y1 <= 0 or (size is not None and (x0 >= size[1] or y0 >= size[0])):
+            image = "its image" if size is None else f"its image, which is {size[1]} wide and {size[0]} high"
+            faults.append(f"{shown} lies wholly outside {image}")
     return faults
 
 
-def read_voc_folder(folder: Path, first_pixel: int = 0) -> Iterator[ImageAnnotation]:
-    """VOC XML: one file per image, called as the image is; corners both lie inside the box.
+def new_annotation(image: str, place: str, size: tuple[int, int] | None = None, *faults: str) -> ImageAnnotation:
+    """An annotation that says nothing yet but what is wrong with it."""
+    return ImageAnnotation(image, place, [], [], size, list(faults), [])
+
+
+def add_box(
+    entry: ImageAnnotation, name: str, values: Any, sides: tuple[str, ...], unit: str, place: str = "", shift: int = 0
+) -> None:
+    """Adds a box to an image's annotation, or says there why it is none.
+
+    `values` are what the columns `sides` of `COLUMNS` hold, counted from `shift`. Shares have no pixels to be
+    inside of: their corners are taken as they are.
+    """
+    try:
+        a, b, c, d = numbers = tuple(map(float, values))
+    except (TypeError, ValueError, OverflowError):
+        entry.faults.append(f"{place}a box needs four numbers, {' '.join(sides)}; got {values}")
+        return
+    if name:
+        entry.names.append(name)
+    if unit == "fraction":
+        box = (a, b, a + c, b + d) if "width" in sides else (a, b, c, d)
+        faults = box_faults([box], None)
+        if not faults and (min(box) < -SLACK or max(box) > 1 + SLACK):
+            faults = [f"box {' '.join(f'{side:g}' for side in numbers)} is not within 0..1 (dataset.box_unit=fraction)"]
+    else:
+        x0, y0, x1, y1 = COLUMNS[sides](a, b, c, d)  # type: ignore[index]
+        box = (x0 - shift, y0 - shift, x1 - shift, y1 - shift)
+        faults = box_faults([box], entry.size)
+        if all(0 <= number <= 1 for number in numbers):
+            entry.small.append(numbers)
+    entry.faults.extend(place + fault for fault in faults)
+    if not faults:
+        entry.objects.append(AnnotatedObject(name, box))
+
+
+def class_name(text: object) -> str:
+    """A class as an annotation names it: without spaces around it, and composed (NFC), as folders' names are read."""
+    return unicodedata.normalize("NFC", str(text).strip())
+
+
+def size_of(height: Any, width: Any) -> tuple[int, int] | None:
+    """Height and width; None where they are not given, which some tools write as 0."""
+    try:
+        size = int(height), int(width)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None
+
+
+def read_voc_folder(folder: Path, first_pixel: int = 0, unit: str = "auto") -> Iterator[ImageAnnotation]:
+    """VOC XML: one file per image, called as the image is; corners both lie inside the box. Links are followed.
 
     `first_pixel` is what the files call the first row and column: 0 as in ILSVRC, 1 as in Pascal VOC.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset.annotations={folder} is no folder; dataset.format=voc needs one of XML files")
-    for path in sorted(folder.rglob("*.xml")):
-        image = os.fsencode(path.relative_to(folder).with_suffix("").as_posix()).decode("utf-8", "backslashreplace")
-        yield _read_voc(path, image, first_pixel)
+    for below, _, files in walk(folder):
+        for name in files:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() == ".xml":
+                image = f"{below}/{stem}" if below else stem
+                image = os.fsencode(image).decode("utf-8", "backslashreplace")
+                yield _read_voc(folder / below / name, image, first_pixel, unit)
 
 
-def read_coco(path: Path) -> Iterator[ImageAnnotation]:
-    """COCO's JSON: `images`, `categories`, and `annotations` with `bbox` as x y width height. Crowds are left out."""
-    content = _json(path)
-    lists = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations", "categories")]
-    if not all(isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries) for entries in lists):
-        raise ValueError(f"{path} is not COCO's: it needs lists of objects called images, annotations and categories")
-    images, annotations, categories = (entries or [] for entries in lists)
-    names = {category.get("id"): str(category.get("name", "")) for category in categories}
-    entries: dict[Any, ImageAnnotation] = {}
-    for image in images:
-        number, file_name = image.get("id"), str(image.get("file_name", ""))
-        if number in entries:
-            entries[number].faults.append(f"image id {number} is there twice, also as {file_name}")
-            continue
-        size = _size(image.get("height"), image.get("width"))
-        entries[number] = ImageAnnotation(file_name, f"{path}, image {number}", [], [], size, [])
-    for annotation in annotations:
-        number = annotation.get("image_id")
-        if number not in entries:
-            nobody = f"image id {number}"
-            yield ImageAnnotation(
-                nobody, f"{path}, annotation {annotation.get('id')}", [], [], None, [f"there is no {nobody}"]
-            )
-            continue
-        entry = entries[number]
-        name = names.get(annotation.get("category_id"))
-        if name is None:
-            entry.faults.append(
-                f"annotation {annotation.get('id')} has category {annotation.get('category_id')}, not one listed"
-            )
-        elif not annotation.get("iscrowd"):
-            _add(entry, name, annotation.get("bbox"), ("x", "y", "width", "height"))
-    yield from entries.values()
-
-
-def read_csv(path: Path) -> Iterator[ImageAnnotation]:
-    """A CSV with a header: `image`, `class` if classes are named, and four columns of `COLUMNS`; one row per box.
-
-    A row whose four are empty gives an image its class and no box.
-    """
+def _read_voc(path: Path, image: str, first_pixel: int, unit: str) -> ImageAnnotation:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
-    rows = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip().lower() for name in next(rows, [])]
-    sides = next((columns for columns in COLUMNS if set(columns) <= set(header)), None)
-    if "image" not in header or sides is None or len(set(header)) < len(header):
-        choices = ", or ".join(",".join(columns) for columns in COLUMNS)
-        raise ValueError(
-            f"{path}, line 1: the columns are image, class (if named) and {choices}; found {','.join(header)}"
-        )
-    entries: dict[str, ImageAnnotation] = {}
-    seen: set[tuple[str, ...]] = set()
-    for row in rows:
-        place = f"line {rows.line_num}"
-        if not any(value.strip() for value in row):
-            continue
-        values = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
-        image = values["image"]
-        entry = entries.setdefault(image, ImageAnnotation(image, str(path), [], [], None, []))
-        if len(row) != len(header):
-            entry.faults.append(f"{place} has {len(row)} values for {len(header)} columns")
-        elif tuple(row) in seen:
-            entry.faults.append(f"{place} says the same as a line before")
-        elif any(values[side].strip() for side in sides):
-            _add(entry, values.get("class", "").strip(), [values[side] for side in sides], sides, f"{place}: ")
-        elif values.get("class"):
-            entry.names.append(values["class"].strip())
-        seen.add(tuple(row))
-    yield from entries.values()
-
-
-def _read_voc(path: Path, image: str, first_pixel: int) -> ImageAnnotation:
-    try:
-        voc = read_voc(path.read_bytes(), str(path), first_pixel)
+        voc = read_voc(path.read_bytes(), str(path))
     except (ValueError, OSError) as error:
-        return ImageAnnotation(image, str(path), [], [], None, [str(error).removeprefix(f"{path}").lstrip(": ,")])
-    size = (voc.height, voc.width)
-    objects = [AnnotatedObject(name, tuple(box)) for name, box in zip(voc.names, voc.boxes_N4.tolist(), strict=True)]
-    return ImageAnnotation(image, str(path), voc.names, objects, size, box_faults(voc.boxes_N4, size))
+        return new_annotation(image, str(path), None, str(error).removeprefix(f"{path}").lstrip(": ,"))
+    entry = new_annotation(image, str(path), size_of(voc.height, voc.width))
+    for name, box in zip(voc.names, voc.boxes_N4.tolist(), strict=True):
+        # Whole again what the file had: both corners inside the box.
+        add_box(entry, class_name(name), [*box[:2], box[2] - 1, box[3] - 1], SIDES, unit, shift=first_pixel)
+    return entry
 
 
-def _add(entry: ImageAnnotation, name: str, values: Any, sides: tuple[str, ...], place: str = "") -> None:
-    """Adds a box to an image's annotation, or says there why it is none."""
-    try:
-        a, b, c, d = map(float, values)
-    except (TypeError, ValueError):
-        entry.faults.append(f"{place}a box needs four numbers, {' '.join(sides)}; got {values}")
-        return
-    box = COLUMNS[sides](a, b, c, d)  # type: ignore[index]
-    faults = box_faults([box], entry.size)
-    entry.faults.extend(place + fault for fault in faults)
-    if name:
-        entry.names.append(name)
-    if not faults:
-        entry.objects.append(AnnotatedObject(name, box))
+def require_pixels(annotations: Iterable[ImageAnnotation], where: Path) -> list[str]:
+    """Tells boxes that look like shares of the image's sides from boxes in pixels.
+
+    Raises ValueError where half of the boxes, or more, lie in 0..1, the corner pixel. A line for each where they are
+    fewer: there are such small objects, and there are files of two units.
+    """
+    annotations = list(annotations)
+    small = [(each, numbers) for each in annotations for numbers in each.small]
+    num_boxes = sum(len(each.objects) for each in annotations)
+    lines = [
+        f"{each.place}: the box {_shown(numbers)} of {each.image} lies within its image's first pixel"
+        for each, numbers in small
+        if any(number != int(number) for number in numbers)
+    ]
+    if small and 2 * len(small) >= num_boxes and (lines or len(small) >= num_boxes):
+        each, numbers = small[0]
+        raise ValueError(
+            f"{len(small):,} of {max(num_boxes, len(small)):,} boxes of {where} lie within 0..1, such as "
+            f"{_shown(numbers)} of {each.image}. Where these are shares of the image's width and height, say "
+            "dataset.box_unit=fraction; where they are pixels, dataset.box_unit=pixels"
+        )
+    return lines
 
 
-def _size(height: Any, width: Any) -> tuple[int, int] | None:
-    """Height and width; None where they are not given, which some tools write as 0."""
-    try:
-        size = int(height), int(width)
-    except (TypeError, ValueError):
-        return None
-    return size if min(size) > 0 else None
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+def _shown(numbers: Iterable[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)
 
 
 def as_array(objects: Iterable[AnnotatedObject]) -> np.ndarray:

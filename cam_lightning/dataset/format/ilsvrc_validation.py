@@ -15,7 +15,8 @@ from cam_lightning.dataset.format.ilsvrc_devkit import Devkit
 from cam_lightning.dataset.format.voc import VocAnnotation, read_voc
 from cam_lightning.dataset.format.wsol_metadata import FILES, WsolMetadata, read_metadata
 from cam_lightning.dataset.imagenet import imagenet_classes
-from cam_lightning.dataset.pipeline.index import Row, is_image
+from cam_lightning.dataset.pipeline.image_file import is_image
+from cam_lightning.dataset.pipeline.index import Row
 from cam_lightning.dataset.pipeline.index_cache import NotedStorage, Stamps
 from cam_lightning.functional.box import from_inclusive_corners
 
@@ -103,7 +104,8 @@ class Validation:
                 f"{self.storage.describe(self.paths[image])} is {self.classes[image]}, but its XML has only objects "
                 f"of {objects}: one of the two is of another image, or counts classes in another order"
             )
-        return Row(self.paths[image], label, annotation.boxes_N4[own], (annotation.height, annotation.width))
+        size = (annotation.height, annotation.width) if annotation.height else None
+        return Row(self.paths[image], label, annotation.boxes_N4[own], size)
 
     @cached_property
     def _annotations(self) -> list[VocAnnotation | None]:

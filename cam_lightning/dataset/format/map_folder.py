@@ -30,10 +30,13 @@ def read_score_map(path: Path, size: tuple[int, int]) -> tuple[np.ndarray | None
     None where there is no map to be had of the file. A map of that size and range is taken as it is.
     """
     try:
-        map_hw = np.load(path, allow_pickle=False)
+        # Mapped: a header that promises more than the file holds is refused before memory is asked for.
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        map_hw = np.array(mapped) if isinstance(mapped, np.ndarray) else mapped
     except FileNotFoundError:
         return None, ["missing"]
-    except (OSError, ValueError, EOFError):
+    except Exception:
+        # A damaged header makes the reader raise whatever comes to it: MemoryError, TypeError, SyntaxError, …
         return None, ["unreadable"]
     if not isinstance(map_hw, np.ndarray) or map_hw.ndim != 2 or map_hw.size == 0 or map_hw.dtype.kind not in "fiub":
         return None, ["unreadable"]

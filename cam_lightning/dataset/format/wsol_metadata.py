@@ -7,6 +7,7 @@ folder `metadata`; the formats are described in its `data_loaders.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,8 @@ class WsolMetadata(NamedTuple):
     first_row_N1: np.ndarray
     """int64: where each image's rows of the localization begin."""
     corners_M4: np.ndarray
-    """int64: `x0 y0 x1 y1` AS THE FILE HAS THEM: whether x1 is inside the box is for the dataset to say."""
+    """`x0 y0 x1 y1` AS THE FILE HAS THEM: whether x1 is inside the box is for the dataset to say. int64, or float64
+    where some are no whole numbers."""
     masks_M: PackedStrings
     """Paths of the instances' masks; empty where the localization is boxes, as `corners_M4` where it is masks."""
     ignored_N: PackedStrings
@@ -87,6 +89,8 @@ class _All:
                 raise ValueError(
                     f"{place}: expected an image and {num_values} values, separated by commas; got {row!r}"
                 )
+            identity = identity.rstrip()
+            values = [value.strip() for value in values]
             if identity in self.position:
                 yield place, self.position[identity], values
             elif not self.is_part:
@@ -105,11 +109,11 @@ def _sizes(path: Path, known: _All) -> np.ndarray | None:
 
 def _localization(path: Path, known: _All) -> tuple[np.ndarray, np.ndarray, PackedStrings, PackedStrings]:
     """`first_row_N1`, `corners_M4`, `masks_M` and `ignored_N` of `WsolMetadata`."""
-    boxes: list[list[list[int]]] = [[] for _ in known.position]
+    boxes: list[list[list[float]]] = [[] for _ in known.position]
     masks: list[list[str]] = [[] for _ in known.position]
     ignored = [""] * len(known.position)
     first = _first_row(path)
-    if first is not None and not first.rpartition(",")[2].lstrip("-").isdecimal():
+    if first is not None and not _is_number(first.rpartition(",")[2]):
         for place, image, (mask, ignore) in known.rows(path, 2):
             if ignore and ignored[image]:
                 raise ValueError(f"{place}: a second mask of ignored regions of one image")
@@ -117,14 +121,14 @@ def _localization(path: Path, known: _All) -> tuple[np.ndarray, np.ndarray, Pack
             ignored[image] = ignored[image] or ignore
     elif first is not None:
         for place, image, values in known.rows(path, 4):
-            x0, y0, x1, y1 = corners = [_integer(value, place) for value in values]
+            x0, y0, x1, y1 = corners = [_coordinate(value, place) for value in values]
             if x1 < x0 or y1 < y0:
                 raise ValueError(f"{place}: the box {' '.join(values)} has its corners the wrong way round")
             boxes[image].append(corners)
     rows = masks if any(masks) else boxes
     return (
         np.cumsum([0, *map(len, rows)], dtype=np.int64),
-        np.array([corners for own in boxes for corners in own], np.int64).reshape(-1, 4),
+        np.array([corners for own in boxes for corners in own] or np.zeros((0, 4), np.int64)),
         PackedStrings.pack(mask for own in masks for mask in own),
         PackedStrings.pack(ignored if any(masks) else ()),
     )
@@ -137,10 +141,24 @@ def _first_row(path: Path) -> str | None:
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
     """Each line that is not empty, with its place in words."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if row := line.rstrip("\n"):
                 yield f"{path}, line {number}", row
+
+
+def _coordinate(text: str, place: str) -> float:
+    if not _is_number(text) or float(text) < 0:
+        raise ValueError(f"{place}: {text!r} is not a number of at least 0")
+    value = float(text)
+    return int(value) if value == int(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _integer(text: str, place: str, least: int = 0) -> int:

@@ -14,13 +14,27 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from cam_lightning.contracts import Batch
+from cam_lightning.dataset.imagenet import named_classes
 from cam_lightning.dataset.pipeline.examples import Examples, collate
+from cam_lightning.dataset.pipeline.option import seed as check_seed
+from cam_lightning.dataset.pipeline.option import share, whole
 from cam_lightning.dataset.pipeline.sampler import EvaluationBatches, TrainBatches
 from cam_lightning.dataset.pipeline.skipped_images import SkippedImages
-from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits, first_per_class, hold_out, keep_classes
+from cam_lightning.dataset.pipeline.split import (
+    Finding,
+    ImageSplit,
+    Splits,
+    fingerprint,
+    first_per_class,
+    hold_out,
+    keep_classes,
+)
 from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
 
 log = logging.getLogger(__name__)
+
+MOST_WORKERS = 512
+"""Processes that load images; more than any machine has use for only fill its memory."""
 
 
 class LocalizationDataModule(LightningDataModule):
@@ -58,17 +72,20 @@ class LocalizationDataModule(LightningDataModule):
         super().__init__()
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"dataset.on_bad_image is error or skip; got {on_bad_image!r}")
-        if batch_size < 1:
-            raise ValueError(f"dataset.batch_size is at least 1; got {batch_size}")
-        self.input_size = height_and_width(image_size)
+        try:
+            self.input_size = height_and_width(image_size)
+        except ValueError as error:
+            raise ValueError(f"dataset.image_size: {error}") from error
         self.train_sizes = _sizes_by_epoch(image_size if train_size is None else train_size)
-        self.batch_size = batch_size
+        self.batch_size = whole("dataset.batch_size", batch_size, 1)
         self.augmentation = augmentation
-        self.val_fraction = val_fraction
+        self.val_fraction = share("dataset.val_fraction", val_fraction)
         self.classes = classes
-        self.images_per_class = images_per_class
-        self.num_workers = num_workers
-        self.seed = seed
+        self.images_per_class = (
+            None if images_per_class is None else whole("dataset.images_per_class", images_per_class, 1)
+        )
+        self.num_workers = None if num_workers is None else whole("dataset.num_workers", num_workers, 0, MOST_WORKERS)
+        self.seed = check_seed("dataset.seed", seed)
         self.class_index = class_index
         self.on_bad_image = on_bad_image
         self.skipped = SkippedImages()
@@ -96,6 +113,10 @@ class LocalizationDataModule(LightningDataModule):
             None if fullsup is None else keep_classes(fullsup, kept),
         )
 
+    def held_out(self, split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
+        """(kept, held out) of a split, for validation, by the rule that the dataset's published numbers have."""
+        return hold_out(split, fraction, seed)
+
     def findings(self) -> list[Finding]:
         """What `read_splits` met that is wrong or worth a remark, for `check_data`."""
         return []
@@ -115,7 +136,7 @@ class LocalizationDataModule(LightningDataModule):
             return
         names, train, test, fullsup = self.chosen_splits()
         if train is not None and fullsup is None:
-            train, fullsup = hold_out(train, self.val_fraction, self.seed)
+            train, fullsup = self.held_out(train, self.val_fraction, self.seed)
         if train is not None and self.images_per_class is not None:
             train = first_per_class(train, self.images_per_class)
         for split_name, split in (("training", train), ("test", test)):
@@ -131,6 +152,13 @@ class LocalizationDataModule(LightningDataModule):
         self.examples["test"] = Examples(test, self.input_size, None, self.seed, self.on_bad_image, names)
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
         log.info("data: %d classes; images: %s", len(names), counts)
+
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        """How many images each split has, and what tells whether they are the same ones: what a checkpoint keeps."""
+        return {
+            name: {"num_images": len(examples), "fingerprint": fingerprint(examples.ids)}
+            for name, examples in self.examples.items()
+        }
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = self._rank_and_world_size()
@@ -169,6 +197,11 @@ class LocalizationDataModule(LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         examples = self.examples[split]
+        if split == "val" and not len(examples):
+            raise ValueError(
+                "the validation split has no image: of each class one is left for training, and none could be held "
+                "out. Add images, or train without validation: trainer.limit_val_batches=0"
+            )
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
 
     def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
@@ -205,7 +238,8 @@ def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
     # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
     by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
     try:
-        sizes = {epoch: height_and_width(size) for epoch, size in (size if by_epoch else [(0, size)])}
+        pairs = [(whole("its epoch", epoch), side) for epoch, side in (size if by_epoch else [(0, size)])]
+        sizes = {epoch: height_and_width(side) for epoch, side in pairs}
     except (TypeError, ValueError) as error:
         raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
     if 0 not in sizes:
@@ -213,15 +247,16 @@ def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
     return sizes
 
 
-def _chosen(classes: int | str | Sequence[str], names: list[str]) -> list[int]:
+def _chosen(classes: Any, names: list[str]) -> list[int]:
     """Positions of the wanted classes in the dataset's own order."""
-    if isinstance(classes, int):
+    if isinstance(classes, int) and not isinstance(classes, bool):
         if not 1 <= classes <= len(names):
             raise ValueError(f"dataset.classes={classes}, but the dataset has {len(names)} classes")
         return list(range(classes))
-    classes = [classes] if isinstance(classes, str) else classes
+    classes = classes if isinstance(classes, list | tuple) else [classes]
     if not classes:
         raise ValueError("dataset.classes=[] leaves no class; leave it out for all of them")
+    classes = named_classes(classes, names)
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise ValueError(

@@ -72,6 +72,11 @@ class Examples(Dataset[Example]):
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def num_with_boxes(self) -> int | None:
+        """How many images have a box; None where only reading them would tell."""
+        return self.split.num_with_boxes
+
     def original(self, index: int) -> np.ndarray:
         """uint8 RGB (H, W, 3), frame `original`."""
         return self.split.read(index).image_HW3

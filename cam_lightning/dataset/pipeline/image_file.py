@@ -9,16 +9,42 @@ is not applied to a dataset's images: the boxes of ILSVRC, CUB and their relativ
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-"""What is read. Others that Pillow knows start programs, or hold no photos."""
+from cam_lightning.dataset.pipeline.jpeg_scan import has_zeroed_blocks
+
+SUFFIXES_OF = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "SUN": (".ras", ".sr"),
+    **({"JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")} if features.check("jpg_2000") else {}),
+    **({"AVIF": (".avif",)} if features.check("avif") else {}),
+}
+"""What is read, and the endings that such files' names have. Others that Pillow knows start programs, or hold no
+photos; two it knows only where it was built so."""
+FORMATS = tuple(SUFFIXES_OF)
+SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
+UNREAD_SUFFIXES = frozenset(
+    (
+        *(".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        *(".psd", ".tga", ".exr", ".hdr", ".pic", ".pfm", ".pcx", ".ico", ".svg", ".xcf"),
+        *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),
+    )
+).difference(SUFFIXES)
+"""Endings of pictures that cannot be decoded here: they are left out, and never unsaid."""
 TRAITS = ("CMYK", "16-bit", "palette", "alpha", "grey", "several frames", "EXIF-rotated")
+ZEROED = "it is damaged: zeros lie where compressed pixels should be"
 _ORIENTATION = 0x0112
 _END_OF_JPEG, _END_OF_PNG = b"\xff\xd9", b"IEND"
 
@@ -30,6 +56,22 @@ class Header(NamedTuple):
     width: int
     traits: tuple[str, ...]
     """Those of `TRAITS` that it has."""
+    swaps_sides: bool = False
+    """Whether the EXIF orientation turns it by a quarter."""
+
+    def shown_size(self, upright: bool) -> tuple[int, int]:
+        """Height and width, of the picture turned as EXIF says where `upright` asks for it."""
+        return (self.width, self.height) if upright and self.swaps_sides else (self.height, self.width)
+
+
+def is_image(file: str) -> bool:
+    """Whether a file's name says that it holds an image that can be read."""
+    return PurePath(file).suffix.lower() in SUFFIXES
+
+
+def is_unread_photo(file: str) -> bool:
+    """Whether a file's name says that it holds a picture, of a kind that cannot be decoded here."""
+    return PurePath(file).suffix.lower() in UNREAD_SUFFIXES
 
 
 def read_photo(path: Path) -> np.ndarray:
@@ -47,6 +89,8 @@ def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
+                raise ValueError(ZEROED)
             if upright:
                 return _rgb(ImageOps.exif_transpose(image))
             whole = _plain_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
@@ -64,13 +108,16 @@ def read_header(data: bytes, name: str) -> Header:
             # Where the pixels begin: asking for traits may read on, and close the file.
             begin = image.fp.tell() if image.fp is not None else 0
             traits = tuple(trait for trait, has_it in zip(TRAITS, _traits(image), strict=True) if has_it)
+            swaps_sides = _orientation(image) in (5, 6, 7, 8)
             end = {"JPEG": _END_OF_JPEG, "MPO": _END_OF_JPEG, "PNG": _END_OF_PNG}.get(image.format or "", b"")
             is_cut = data.find(end, begin) < 0
+            if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
+                raise ValueError(ZEROED)
     except Exception as error:
         raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {_reason(data, error)}") from error
     if is_cut:
         raise OSError(f"{name} is truncated: its {len(data):,} bytes end before its image does")
-    return Header(height, width, traits)
+    return Header(height, width, traits, swaps_sides)
 
 
 def _plain_jpeg(data: bytes) -> np.ndarray | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,6 @@ from cam_lightning.dataset.pipeline.image_file import decode
 from cam_lightning.dataset.pipeline.split import Annotation, ImageSplit, RawImage
 from cam_lightning.dataset.pipeline.storage import Storage
 from cam_lightning.dataset.pipeline.strings import PackedStrings
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 class Row(NamedTuple):
@@ -91,10 +88,9 @@ class IndexedSplit(ImageSplit):
         height, width = self.index.size_N2[index].tolist()
         return Annotation(self.index.boxes(index), (height, width) if height else None)
 
-
-def is_image(file: str) -> bool:
-    """Whether a file's name says that it holds an image."""
-    return PurePath(file).suffix.lower() in IMAGE_SUFFIXES
+    @property
+    def num_boxes_N(self) -> np.ndarray:
+        return np.diff(self.index.first_box_N1)
 
 
 def require_annotated_sizes(split: IndexedSplit, sample: int = 8) -> None:

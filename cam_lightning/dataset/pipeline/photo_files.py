@@ -8,9 +8,10 @@ from pathlib import Path
 
 import yaml
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
-)
+from cam_lightning.dataset.pipeline.image_file import SUFFIXES, UNREAD_SUFFIXES, is_image, is_unread_photo
+from cam_lightning.dataset.pipeline.walk import walk
+
+PHOTOS = SUFFIXES | UNREAD_SUFFIXES
 """What a folder is searched for: photos, also of kinds that cannot be decoded here, so that none is missed unsaid."""
 
 
@@ -18,8 +19,9 @@ def find_photos(images: str | Sequence[str]) -> list[Path]:
     """The files of one or several paths, in the order given; those of a folder or glob sorted, each file once.
 
     A path that exists means itself, whatever characters it has. A folder stands for every image file in it and
-    below it, hidden ones left out; anything else is a glob, in which `**` goes down any number of folders. A list
-    may also be given as text, `[it's.jpg, a=b.jpg]`. Raises FileNotFoundError for a path or glob without any file.
+    below it, links followed, hidden ones and what systems keep there left out; anything else is a glob, in which
+    `**` goes down any number of folders. A list may also be given as text, `[it's.jpg, a=b.jpg]`. Raises
+    FileNotFoundError for a path or glob without any file.
     """
     if isinstance(images, str):
         images = _listed(images)
@@ -46,7 +48,7 @@ def _files(wanted: str) -> list[Path]:
     if path.is_dir():
         found = sorted(_photos_below(path))
         if not found:
-            raise FileNotFoundError(f"images={wanted}: the folder holds no image ({', '.join(sorted(SUFFIXES))})")
+            raise FileNotFoundError(f"images={wanted}: the folder holds no image ({', '.join(sorted(PHOTOS))})")
         return found
     if path.exists():
         return [path]
@@ -60,7 +62,7 @@ def _files(wanted: str) -> list[Path]:
 
 
 def _photos_below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
+    for below, _, files in walk(folder):
+        for name in files:
+            if (is_image(name) or is_unread_photo(name)) and (folder / below / name).is_file():
+                yield folder / below / name

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from cam_lightning.dataset.pipeline.strings import SelectedStrings
+from cam_lightning.dataset.pipeline.strings import SelectedStrings, terminated
 
 
 class RawImage(NamedTuple):
@@ -49,6 +51,9 @@ class ImageSplit(ABC):
     ids: Sequence[str]
     label_N: np.ndarray
     """int64, one per image."""
+    exif: str = "stored"
+    """What the pixels are, of photos that EXIF turns: `stored` as in the file, `upright`, or `auto`: stored, and it
+    is not known whether boxes were drawn on them so."""
 
     @abstractmethod
     def read(self, index: int) -> RawImage:
@@ -62,6 +67,16 @@ class ImageSplit(ABC):
         """The image's boxes; a split that knows them without decoding overrides this."""
         return Annotation(self.read(index).boxes_N4)
 
+    @property
+    def num_boxes_N(self) -> np.ndarray | None:
+        """int64: how many boxes each image has; None where only reading the images would tell."""
+        return None
+
+    @property
+    def num_with_boxes(self) -> int | None:
+        """How many images have a box; None where only reading them would tell."""
+        return None if self.num_boxes_N is None else int(np.count_nonzero(self.num_boxes_N))
+
     def __len__(self) -> int:
         return len(self.label_N)
 
@@ -74,6 +89,7 @@ class Subset(ImageSplit):
         self.indices = np.asarray(indices, dtype=np.int64)
         self.ids = SelectedStrings(split.ids, self.indices)
         self.label_N = split.label_N[self.indices] if label_N is None else label_N
+        self.exif = split.exif
 
     def read(self, index: int) -> RawImage:
         return self.split.read(int(self.indices[index]))
@@ -83,6 +99,11 @@ class Subset(ImageSplit):
 
     def annotation(self, index: int) -> Annotation:
         return self.split.annotation(int(self.indices[index]))
+
+    @property
+    def num_boxes_N(self) -> np.ndarray | None:
+        of_all = self.split.num_boxes_N
+        return None if of_all is None else of_all[self.indices]
 
 
 class Splits(NamedTuple):
@@ -131,6 +152,48 @@ def hold_out(split: ImageSplit, fraction: float, seed: int) -> tuple[Subset, Sub
             count = min(max(1, round(fraction * len(members))), len(members) - 1)
             held[random.permutation(members)[:count]] = True
     return Subset(split, np.flatnonzero(~held)), Subset(split, np.flatnonzero(held))
+
+
+def hold_out_by_id(split: ImageSplit, fraction: float, seed: int | str) -> tuple[Subset, Subset]:
+    """Splits into (kept, held out): an image is held out where the hash of (seed, its id) is below the share.
+
+    So other images of the class are nothing to it: adding files moves none that was there. Of each class about the
+    share is held out, with the scatter of chance. Exceptions are classes of which chance would hold out no image or
+    all: of two images or more, the one with the lowest hash is held out in any case, and the one with the highest is
+    kept. The first of these may go back to the kept ones when files are added, which harms nobody. Ids are compared
+    by their characters, composed (NFC) as Linux and Windows write them, decomposed as macOS may.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"a share that is held out lies between 0 and 1; got {fraction}")
+    rank_N = np.array([_rank(seed, identity) for identity in split.ids], dtype=np.float64)
+    held = rank_N < fraction
+    for members in _members(split):
+        if len(members) > 1:
+            held[members[np.argmin(rank_N[members])]] = True
+            if held[members].all():
+                held[members[np.argmax(rank_N[members])]] = False
+        else:
+            held[members] = False
+    return Subset(split, np.flatnonzero(~held)), Subset(split, np.flatnonzero(held))
+
+
+def fingerprint(ids: Sequence[str]) -> str:
+    """SHA-256 of a split's ids in their order, as 64 hexadecimal digits: equal for equal ids in equal order alone.
+
+    The hash is that of every id in UTF-8 (names that are not: their own bytes), each followed by a zero byte.
+    """
+    digest = hashlib.sha256()
+    for part in terminated(ids):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _rank(seed: int | str, identity: str) -> float:
+    """A number in 0..1 that looks drawn at random, and is the same for the same seed and id for ever."""
+    text = f"{seed}\0{unicodedata.normalize('NFC', identity)}"
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    # 53 bits: every one of these numbers is a float of its own, and none is rounded up to 1.
+    return (int.from_bytes(digest, "little") >> 11) / 2**53
 
 
 def _members(split: ImageSplit) -> list[np.ndarray]:

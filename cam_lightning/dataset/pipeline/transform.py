@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
+LONGEST_SIDE = 16_384
+"""Pixels of a network's input; what is more has been mistyped, and would fill the memory."""
+
 
 class View(NamedTuple):
     """Which part of an image of the original frame is shown, and whether it is mirrored."""
@@ -36,11 +39,14 @@ class Augmentation(Protocol):
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     """An input size as configurations have it: one side of a square, or height and width; else ValueError."""
     sides = [size, size] if isinstance(size, int) else size
-    if not (isinstance(sides, Sequence) and len(sides) == 2 and all(isinstance(side, int) for side in sides)):
-        raise ValueError(f"the size of an image is its side, or [height, width], in whole pixels; got {size}")
+    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    if not (is_pair and all(isinstance(side, int) and not isinstance(side, bool) for side in sides)):
+        raise ValueError(f"the size of an image is its side, or [height, width], in whole pixels; got {size!r}")
     height, width = sides
     if height < 1 or width < 1:
         raise ValueError(f"an image has at least one pixel each way; got the size {size}")
+    if max(height, width) > LONGEST_SIDE:
+        raise ValueError(f"an image has at most {LONGEST_SIDE} pixels each way; got the size {size}")
     return height, width
 
 

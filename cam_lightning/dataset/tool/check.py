@@ -90,11 +90,13 @@ def inspect(split: ImageSplit, index: int, deep: bool) -> Inspection:
     else:
         name, data = encoded
         header = read_header(data, name)
-        size, traits, digest = (header.height, header.width), header.traits, _digest(data)
+        size, traits, digest = header.shown_size(split.exif == "upright"), header.traits, _digest(data)
         boxes_N4, annotated = split.annotation(index)
     faults = [("bad box", f"{name}: {fault}") for fault in box_faults(boxes_N4, size)]
     if annotated not in (None, size):
-        turned = " (turned as its EXIF orientation says, which is not applied)" if annotated == size[::-1] else ""
+        turned = ""
+        if annotated == size[::-1]:
+            turned = " (turned as its EXIF orientation says, which is not applied: dataset.exif=upright applies it)"
         faults.append(
             ("other size", f"{name} is {size[1]}×{size[0]}, its annotation says {annotated[1]}×{annotated[0]}{turned}")
         )
@@ -156,14 +158,24 @@ def _summary(
     is_readable_N = np.zeros(len(split), np.bool_)
     traits: Counter[str] = Counter()
     num_overhanging = 0
+    turned: list[int] = []
     findings = []
     for inspection in inspections:
         digest_N[inspection.image] = inspection.digest
         num_boxes_N[inspection.image] = inspection.num_boxes
         is_readable_N[inspection.image] = inspection.digest != 0
         traits.update(inspection.traits)
+        if split.exif == "auto" and inspection.num_boxes and "EXIF-rotated" in inspection.traits:
+            turned.append(inspection.image)
         num_overhanging += inspection.overhangs
         findings += [Finding(kind, line, True) for kind, line in inspection.faults]
+    if turned:
+        what = (
+            f"{len(turned):,} photos with boxes, such as {split.ids[turned[0]]}, are turned when they are shown "
+            "(EXIF): their boxes are taken in the pixels as they are stored. Where they were drawn on the upright "
+            "picture, say dataset.exif=upright, else dataset.exif=stored"
+        )
+        findings.append(Finding("turned photos with boxes", what, False))
     counts = np.bincount(split.label_N, minlength=len(class_names)).tolist()
     report = SplitReport(
         num_images=len(split),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +19,19 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule, one_thread
-from cam_lightning.dataset.pipeline.image_file import read_header
-from cam_lightning.dataset.pipeline.split import ImageSplit
+from cam_lightning.dataset.pipeline.image_file import is_image, read_header
+from cam_lightning.dataset.pipeline.split import ImageSplit, fingerprint
 from cam_lightning.dataset.pipeline.transform import resized_view
+from cam_lightning.dataset.pipeline.walk import is_companion
 from cam_lightning.dataset.tool.check import Progress
 
 log = logging.getLogger(__name__)
 
 SETTINGS, BOXES = "resized.json", "annotations.csv"
+MARK = b"cam_lightning copy of "
+"""In the comment of each JPEG, before the hash of its source."""
+LONGEST_NAME = 200
+"""Bytes; file systems take 255, and a suffix may follow."""
 COLUMNS = ("image", "class", "x0", "y0", "x1", "y1")
 
 
@@ -60,9 +66,9 @@ def resize(
 
     An image whose short side is longer than `short_side` becomes a JPEG of that short side, bilinear with
     antialiasing; others are copied byte for byte. Files appear whole or not at all, and those that are there are
-    not made again, so that an interrupted call can be repeated. Raises ValueError where `to` holds something else or
-    a copy made otherwise, and OSError for an image that cannot be read, unless `on_bad_image=skip`. Masks are not
-    copied, and a warning says so.
+    made again only where their source has changed, so that an interrupted call can be repeated. Raises ValueError
+    where `to` holds something else, or a copy made otherwise or of other splits, and OSError for an image that cannot
+    be read, unless `on_bad_image=skip`. Masks are not copied, and a warning says so.
     """
     splits = data.chosen_splits()
     parts = splits.parts()
@@ -72,6 +78,8 @@ def resize(
         "dataset": type(data).__name__,
         "classes": data.classes,
         "images": {name: len(split) for name, split in parts.items()},
+        # Another draw of the splits would put images into training beside the same ones in the test split.
+        "ids": {name: fingerprint(split.ids) for name, split in parts.items()},
     }
     _claim(to, settings | {"root": str(getattr(data, "root", "")), "short_side": short_side, "quality": quality})
     rows: list[tuple[str, str, np.ndarray]] = []
@@ -101,13 +109,8 @@ class Copies(Dataset[Resized]):
         self.to = to
         self.short_side = short_side
         self.quality = quality
-        files = [identity.rpartition("/")[2] for identity in split.ids]
         folders = [f"{split_name}/{class_names[label]}" for label in split.label_N.tolist()]
-        twice = Counter(zip(folders, files, strict=True))
-        self.paths = [
-            f"{folder}/{file if twice[folder, file] == 1 else identity.replace('/', '_')}"
-            for folder, file, identity in zip(folders, files, split.ids, strict=True)
-        ]
+        self.paths = copy_paths(folders, split.ids)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -126,13 +129,19 @@ class Copies(Dataset[Resized]):
         """Path, boxes and bytes of one image; no bytes where the file is there already. Raises OSError as `read`."""
         encoded, path = self.split.encoded(index), self.paths[index]
         if encoded is None:
-            height, width = self.split.read(index).image_HW3.shape[:2]
+            image_HW3 = self.split.read(index).image_HW3
+            height, width = image_HW3.shape[:2]
+            source = image_HW3.tobytes()
         else:
-            height, width, _ = read_header(encoded[1], encoded[0])
+            source = encoded[1]
+            header = read_header(encoded[1], encoded[0])
+            height, width = header.shown_size(self.split.exif == "upright")
         boxes_N4 = self.split.annotation(index).boxes_N4
         scale = min(1.0, self.short_side / min(height, width))
-        if scale == 1 and encoded is not None:
-            if (self.to / path).exists():
+        # A copied file would be read as it is stored, where the copy is read with defaults.
+        is_turned = encoded is not None and self.split.exif == "upright" and "EXIF-rotated" in header.traits
+        if scale == 1 and encoded is not None and not is_turned:
+            if _is_file_of(self.to / path, encoded[1]):
                 return path, boxes_N4, None
             # Only what can be decoded is worth a place in the copy.
             self.split.read(index)
@@ -141,11 +150,12 @@ class Copies(Dataset[Resized]):
         path += "" if path.lower().endswith((".jpg", ".jpeg")) else ".jpg"
         # In float64, so that the box of a whole image stays that of a whole image.
         boxes_N4 = boxes_N4 * np.array([new_width / width, new_height / height] * 2)
-        if (self.to / path).exists():
+        mark = MARK + hashlib.blake2b(source, digest_size=16).hexdigest().encode()
+        if _mark_of(self.to / path) == mark:
             return path, boxes_N4, None
         small_3HW = resized_view(self.split.read(index).image_HW3, None, (new_height, new_width))
         buffer = io.BytesIO()
-        Image.fromarray(small_3HW.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=self.quality)
+        Image.fromarray(small_3HW.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=self.quality, comment=mark)
         return path, boxes_N4, buffer.getvalue()
 
 
@@ -167,8 +177,63 @@ def _tell_of_masks(parts: dict[str, ImageSplit]) -> None:
             log.warning("the %s images have masks, which are not copied: nothing can be scored by pixels there", name)
 
 
+def copy_paths(folders: Sequence[str], ids: Sequence[str]) -> list[str]:
+    """Where the copy of each image lies, below the copy's folder: no two in one place, whatever they are called.
+
+    A copy is called as its source, or by its whole id where a folder has that name twice. Where such names meet
+    still, with `.jpg` behind them or letters of another case, or are none that a folder's reader would take, a hash of
+    the id is in them.
+    """
+    files = [identity.rpartition("/")[2] for identity in ids]
+    twice = Counter(zip(folders, map(str.casefold, files), strict=True))
+    names = [
+        file if twice[folder, file.casefold()] == 1 else identity.replace("/", "_")
+        for folder, file, identity in zip(folders, files, ids, strict=True)
+    ]
+    claims = Counter(claim for claim_of in map(_claims, folders, names) for claim in claim_of)
+    return [
+        f"{folder}/{name if is_alone and _is_safe(name) else _hashed(name, identity)}"
+        for folder, name, identity, is_alone in zip(
+            folders,
+            names,
+            ids,
+            (all(claims[claim] == 1 for claim in _claims(*own)) for own in zip(folders, names, strict=True)),
+            strict=True,
+        )
+    ]
+
+
+def _claims(folder: str, name: str) -> set[str]:
+    """The files that an image's copy may become: its source's bytes, or a JPEG."""
+    path = f"{folder}/{name}".casefold()
+    return {path} if path.endswith((".jpg", ".jpeg")) else {path, f"{path}.jpg"}
+
+
+def _is_safe(name: str) -> bool:
+    return bool(name) and not is_companion(name) and len(name.encode("utf-8", "surrogateescape")) <= LONGEST_NAME
+
+
+def _hashed(name: str, identity: str) -> str:
+    stem, suffix = os.path.splitext(name.lstrip("."))
+    digest = hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return f"{stem[:50]}-{digest}{suffix if len(suffix) < 10 else ''}"
+
+
+def _is_file_of(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+
+
+def _mark_of(path: Path) -> bytes:
+    """What a JPEG of ours says of its source; nothing where there is none, or another file."""
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            return bytes(image.info.get("comment", b""))
+    except OSError:
+        return b""
+
+
 def _require_folder_names(names: list[str]) -> None:
-    wrong = [name for name in names if "/" in name or "\0" in name or name.startswith(".") or not name]
+    wrong = [name for name in names if "/" in name or "\0" in name or is_image(name) or not _is_safe(name)]
     if wrong:
         raise ValueError(f"the class {wrong[0]!r} cannot be the name of a folder ({len(wrong)} such classes)")
 
@@ -177,9 +242,14 @@ def _claim(to: Path, settings: dict[str, object]) -> None:
     """Makes the folder this copy's, or goes on in it; raises ValueError where it is another's."""
     path = to / SETTINGS
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found != settings:
-            raise ValueError(f"to={to} holds a copy made of {found}, not of {settings}: give another folder")
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path} is not what a copy writes ({error}): give another folder") from error
+        differing = [key for key in {**found, **settings} if found.get(key) != settings.get(key)]
+        if differing:
+            one, other = ({key: values.get(key) for key in differing} for values in (found, settings))
+            raise ValueError(f"to={to} holds a copy made of {one}, not of {other}: give another folder")
         return
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ValueError(f"to={to} is not empty, and holds no {SETTINGS}: give a folder that is empty or absent")

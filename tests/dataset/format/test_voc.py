@@ -44,6 +44,34 @@ def test_decimals_and_boxes_out_of_the_image_are_read() -> None:
     assert read_voc(xml(thing(-1, "2.5", 600, " 9 ")), FILE).boxes_N4.tolist() == [[-1, 2.5, 601, 10]]
 
 
+@pytest.mark.parametrize("size", ["", "<width>0</width><height>0</height>", "<width/><height/>", "<depth>3</depth>"])
+def test_a_size_that_is_not_given_is_none(size: str) -> None:
+    found = read_voc(xml(thing(1, 2, 3, 4), size), FILE)
+    assert (found.width, found.height, found.boxes_N4.tolist()) == (0, 0, [[1, 2, 4, 5]])
+    without = read_voc(xml(thing(1, 2, 3, 4)).replace(b"size>", b"sizes>"), FILE)
+    assert (without.width, without.height, without.boxes_N4.tolist()) == (0, 0, [[1, 2, 4, 5]])
+
+
+@pytest.mark.parametrize("declaration", ['<annotation xmlns="http://a.b/c">', '<v:annotation xmlns:v="urn:voc">'])
+def test_names_may_be_in_a_namespace(declaration: str) -> None:
+    text = xml(thing(1, 2, 3, 4)).decode().replace("<annotation>", declaration)
+    if "v:" in declaration:
+        text = text.replace("</", "</v:").replace("<", "<v:").replace("<v:/v:", "</v:").replace("<v:v:", "<v:")
+    assert read_voc(text.encode(), FILE).boxes_N4.tolist() == [[1, 2, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("gb2312", "猫"), ("GBK", "狗"), ("big5", "貓"), ("shift_jis", "ねこ"), ("utf-16", "chat é"),
+                           ("iso-8859-1", "chat é"), ("windows-1251", "кот"), ("euc-kr", "고양이")]
+)  # fmt: skip
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_text_in_the_encoding_that_it_declares(encoding: str, name: str, quote: str) -> None:
+    text = (
+        f"<?xml version={quote}1.0{quote} encoding={quote}{encoding}{quote}?>" + xml(thing(1, 2, 3, 4, name)).decode()
+    )
+    assert read_voc(text.encode(encoding), FILE).names == [name]
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
@@ -52,7 +80,7 @@ def test_decimals_and_boxes_out_of_the_image_are_read() -> None:
         (xml("")[:-20], "is not XML"),
         (b"<annotation>\xff\xfe</annotation>", "is not XML"),
         (b"<?xml version='1.0' encoding='no-such'?><a/>", "is not XML"),
-        (b"<annotation></annotation>", ": size/width is missing"),
+        (b"<?xml version='1.0' encoding='gb2312'?><a>\xff</a>", "is not XML"),
         (xml("", "<width>3</width>"), ": size/height is missing"),
         (xml("", "<width>0</width><height>375</height>"), ": an image of 0×375 pixels"),
         (xml("", "<width>5.5</width><height>375</height>"), ": an image of 5.5×375 pixels"),

@@ -75,13 +75,43 @@ def test_the_proxy_list_chooses_images(folder: Callable[..., Path]) -> None:
         ("image_sizes", SIZES + "a/1.jpg,0,5\n", "image_sizes.txt, line 4: '0' is not a whole number of at least 1"),
         ("image_sizes", "a/1.jpg,4,5\n", "image_sizes.txt has no row of 'b, c/2.jpg'"),
         ("localization", "a/1.jpg,5,6,4,8\n", "localization.txt, line 1: the box 5 6 4 8 has its corners"),
-        ("localization", "a/1.jpg,5,6,7,8.5\n", "localization.txt, line 1: 'a/1.jpg,5,6' is not in image_ids.txt"),
+        (
+            "localization",
+            "a/1.jpg,5,6,7,8\na/1.jpg,5,6,7,x\n",
+            "localization.txt, line 2: 'x' is not a number of at least",
+        ),
+        (
+            "localization",
+            "a/1.jpg,5,6,7,8\na/1.jpg,5,-6,7,9\n",
+            "localization.txt, line 2: '-6' is not a number of at le",
+        ),
         ("localization", "a/1.jpg,m.png,i.png\na/1.jpg,n.png,j.png\n", "line 2: a second mask of ignored regions"),
     ],
 )
 def test_errors_name_file_and_line(folder: Callable[..., Path], file: str, text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
         read_metadata(folder(**{file: text}))
+
+
+@pytest.mark.parametrize("file", ["image_ids", "class_labels", "image_sizes", "localization"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_byte_order_mark_and_windows_line_ends_are_no_fault(
+    folder: Callable[..., Path], file: str, ending: str
+) -> None:
+    path = folder() / f"{file}.txt"
+    expected = read_metadata(path.parent)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", ending.encode()))
+    found = read_metadata(path.parent)
+    assert list(found.ids) == list(expected.ids)
+    assert found.corners_M4.tolist() == expected.corners_M4.tolist()
+
+
+@pytest.mark.parametrize("row", ["5.0,6.0,7.0,8.0", "5.25,6,7.5,8", "5, 6.5, 7, 8.75", "5,6,7,8e0"])
+def test_boxes_with_decimals_are_read(folder: Callable[..., Path], row: str) -> None:
+    found = read_metadata(folder(localization=f"a/1.jpg,{row}\na/3.jpg,1,2,3,4\n"))
+    assert boxes(found, 0) == [[float(value) for value in row.split(",")]]
+    assert boxes(found, 2) == [[1, 2, 3, 4]]
+    assert (found.corners_M4.dtype == np.int64) == all(float(value).is_integer() for value in row.split(","))
 
 
 def test_what_is_missing_is_named_with_where_to_fetch_it(tmp_path: Path) -> None:

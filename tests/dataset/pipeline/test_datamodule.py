@@ -199,9 +199,9 @@ def test_without_training_images_there_is_only_a_test() -> None:
         ({"classes": 11}, r"dataset\.classes=11, but the dataset has 10 classes"),
         ({"classes": 0}, r"dataset\.classes=0, but the dataset has 10 classes"),
         ({"classes": []}, r"dataset\.classes=\[\] leaves no class"),
-        ({"images_per_class": 0}, "the training split has no image of 10 of 10 classes"),
+        ({"images_per_class": 0}, "images_per_class is a whole number of at least 1; got 0"),
         ({"val_fraction": 0}, r"dataset\.val_fraction lies between 0 and 1; got 0"),
-        ({"batch_size": 0}, r"dataset\.batch_size is at least 1; got 0"),
+        ({"batch_size": 0}, r"dataset\.batch_size is a whole number of at least 1; got 0"),
     ],
 )
 def test_what_cannot_be_is_said_in_setup(options: dict[str, Any], complaint: str) -> None:

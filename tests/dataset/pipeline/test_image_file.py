@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cam_lightning.dataset.pipeline.image_file import decode, read_header, read_photo
+from cam_lightning.dataset.pipeline.image_file import decode, is_image, is_unread_photo, read_header, read_photo
 
 PHOTO = np.full((30, 60, 3), (0, 9, 200), np.uint8)
 PHOTO[..., 0] = np.arange(60) * 4
@@ -193,3 +193,31 @@ def test_a_header_also_tells_where_a_jpeg_ends_too_early(cut: int, options: dict
         read_header(data[:-cut], "photo")
     with pytest.raises(OSError, match=r"^photo is no|^photo cannot be read"):
         read_header(b"no image", "photo")
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [("a.JPEG", True), ("a.b.png", True), ("a.xml", False), ("jpg", False), ("a.JFIF", True), ("x/a.ppm", True)],
+)
+def test_images_by_name(file: str, expected: bool) -> None:
+    assert is_image(file) == expected
+    assert not is_unread_photo(file)
+
+
+@pytest.mark.parametrize("file", ["IMG_1.HEIC", "a.b.cr2", "a.psd"])
+def test_photos_that_are_not_read_are_known_by_name(file: str) -> None:
+    assert is_unread_photo(file)
+    assert not is_image(file)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("JPEG2000", "RGB"), ("JPEG2000", "L"), ("AVIF", "RGB"), ("PPM", "RGB"), ("PPM", "L"), ("DIB", "RGB")],
+)
+def test_further_kinds_are_read_whole(kind: str, mode: str) -> None:
+    """Lossless ones to the bit; AVIF, which is not, closely."""
+    image = Image.fromarray(PHOTO).convert(mode)
+    data = encoded(image, kind)
+    found = decode(data, "photo").astype(int)
+    assert np.abs(found - np.asarray(image.convert("RGB"))).mean() <= (4 if kind == "AVIF" else 0)
+    assert read_header(data, "photo")[:2] == (30, 60)

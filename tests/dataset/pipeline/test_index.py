@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row, is_image, require_annotated_sizes
+from cam_lightning.dataset.pipeline.index import Index, IndexedSplit, Row, require_annotated_sizes
 from cam_lightning.dataset.pipeline.index_cache import NotedStorage, Stamps, cached_index
 from cam_lightning.dataset.pipeline.storage import Storage
 
@@ -66,11 +66,6 @@ def test_sizes_are_compared_where_the_annotations_give_them(tmp_path: Path, draw
     require_annotated_sizes(IndexedSplit(storage, Index.pack([])))
     with pytest.raises(ValueError, match=r"1 of 1 images looked at .*a\.png is 20×30, its annotation says 30×20"):
         require_annotated_sizes(IndexedSplit(storage, Index.pack([Row("a.png", 0, None, (20, 30))])))
-
-
-@pytest.mark.parametrize(("file", "expected"), [("a.JPEG", True), ("a.b.png", True), ("a.xml", False), ("jpg", False)])
-def test_images_by_name(file: str, expected: bool) -> None:
-    assert is_image(file) == expected
 
 
 class Counting:

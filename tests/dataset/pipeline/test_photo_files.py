@@ -68,7 +68,7 @@ def test_what_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
     for wanted, reason in (
         (f"{tmp_path}/no.jpg", "no such file or folder"),
         (f"{tmp_path}/*.bmp", "no file matches"),
-        (f"{tmp_path}/empty", "holds no image (.avif, "),
+        (f"{tmp_path}/empty", "holds no image (.apng, "),
     ):
         with pytest.raises(FileNotFoundError) as caught:
             find_photos([str(folder), wanted])
@@ -82,3 +82,15 @@ def test_a_name_that_is_no_text_is_found(tmp_path: Path) -> None:
     stray = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")
     Path(stray).touch()
     assert find_photos(str(tmp_path)) == [Path(stray)]
+
+
+def test_what_systems_keep_is_no_photo_and_links_are_followed_once(folder: Path, tmp_path: Path) -> None:
+    for name in ("@eaDir/yes.jpg/THUMB_M.jpg", "sub/._b.jpg", "__MACOSX/yes.jpg", "new/IMG_1.HEIC", "new/x.jfif"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "far.png").touch()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "sub" / "round").symlink_to(folder)
+    more = ("sub/deep er/x.TIFF", "sub/b.jpg", "new/IMG_1.HEIC", "new/x.jfif", "linked/far.png")
+    assert find_photos(str(folder)) == sorted(folder / name for name in (*AWKWARD, *more))

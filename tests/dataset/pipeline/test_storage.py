@@ -118,3 +118,54 @@ def test_the_home_folder_and_relative_paths(folder: Path, monkeypatch: pytest.Mo
     storage = Storage("folder")
     monkeypatch.chdir("/")
     assert storage.names("b") == ["inner", "x.bin"]
+
+
+def pack(path: Path, names: dict[str, bytes]) -> Storage:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in names.items():
+            archive.writestr(name, data)
+    return Storage(path)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["__MACOSX/", "__MACOSX/._top", "__MACOSX/top/._a.txt", "top/.DS_Store"],
+        ["top/b/@eaDir/x.jpg/THUMB.jpg", "top/b/Thumbs.db", "desktop.ini"],
+        [".DS_Store", "top/.ipynb_checkpoints/a-checkpoint.txt"],
+    ],
+)
+def test_what_systems_pack_is_not_there(tmp_path: Path, extra: list[str]) -> None:
+    storage = pack(tmp_path / "it.zip", dict.fromkeys([extra[0], "top/a.txt", "top/b/c.txt", *extra[1:]], b"x"))
+    assert storage.prefix == "top/"
+    assert (storage.names(""), storage.names("b")) == (["a.txt", "b"], ["c.txt"])
+    assert storage.read("b/c.txt") == b"x"
+
+
+@pytest.mark.parametrize("spelt", ["./top/b/c.txt", "top\\b\\c.txt"])
+def test_names_as_other_packers_write_them(tmp_path: Path, spelt: str) -> None:
+    storage = pack(tmp_path / "it.zip", {spelt.replace("b", "a"): b"first", spelt: b"\xef\xbb\xbfsecond\r\n"})
+    assert (storage.prefix, storage.names(""), storage.names("b")) == ("top/", ["a", "b"], ["c.txt"])
+    assert storage.read("a/c.txt") == b"first"
+    assert pickle.loads(pickle.dumps(storage)).read_lines("b/c.txt") == ["second"]
+
+
+def test_companions_in_a_folder_are_not_listed(tmp_path: Path) -> None:
+    for name in ("._a", ".DS_Store", "@eaDir", "Thumbs.db", "a"):
+        (tmp_path / name).mkdir()
+    assert Storage(tmp_path).names("") == ["a"]
+
+
+def test_encrypted_and_broken_archives_are_named(tmp_path: Path) -> None:
+    """The bit that says that a file is encrypted, in both of its headers."""
+    pack(tmp_path / "it.zip", {"top/a.txt": b"x"})
+    data = bytearray((tmp_path / "it.zip").read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + offset] |= 1
+    (tmp_path / "it.zip").write_bytes(data)
+    with pytest.raises(OSError, match=r"it\.zip!top/a\.txt cannot be unpacked: .*encrypted"):
+        Storage(tmp_path / "it.zip").read("a.txt")
+    data[data.index(b"PK\1\2")] = 0
+    (tmp_path / "it.zip").write_bytes(data)
+    with pytest.raises(ValueError, match=r"it\.zip is no zip archive that can be read"):
+        Storage(tmp_path / "it.zip")

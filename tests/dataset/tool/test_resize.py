@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cam_lightning.dataset.folder import Folder, FolderSplit
-from cam_lightning.dataset.tool.resize import _table, resize
+from cam_lightning.dataset.tool.resize import _table, copy_paths, resize
 
 SIZES = {"train/cat/large.png": (90, 61), "train/dog/small.jpg": (20, 30), "test/cat/tall.jpg": (40, 101),
          "test/dog/wide.jpeg": (200, 50)}  # fmt: skip
@@ -112,11 +112,15 @@ def test_a_repeated_call_makes_only_what_is_missing(source: Folder, tmp_path: Pa
     boxes = (to / "annotations.csv").read_bytes()
     (to / "annotations.csv").unlink()
     (to / "test/cat/tall.jpg").unlink()
-    (to / "test/dog/wide.jpeg").write_bytes(b"stays")
+    (to / "test/dog/wide.jpeg").write_bytes(b"half a file")
+    kept = {path: (to / path).stat().st_mtime_ns for path in ("train/cat/large.png.jpg", "train/dog/small.jpg")}
+    whole = (to / "train/cat/large.png.jpg").read_bytes()
     assert copy(source, to) == first
     assert (to / "annotations.csv").read_bytes() == boxes
     assert (to / "test/cat/tall.jpg").exists()
-    assert (to / "test/dog/wide.jpeg").read_bytes() == b"stays"
+    assert Image.open(to / "test/dog/wide.jpeg").size == (128, 32)
+    assert {path: (to / path).stat().st_mtime_ns for path in kept} == kept
+    assert (to / "train/cat/large.png.jpg").read_bytes() == whole
     assert not list(to.rglob(".*"))
 
 
@@ -164,3 +168,87 @@ def test_files_of_one_name_in_one_class_stay_apart(tmp_path: Path) -> None:
     copy(Folder(str(tmp_path / "in")), tmp_path / "to")
     names = sorted(path.name for path in (tmp_path / "to/test/cat").iterdir())
     assert names == ["b.jpg", "test_cat_1_a.jpg", "test_cat_2_a.jpg"]
+
+
+def jpeg(path: Path, grey: int, side: int = 8) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (side, side), (grey, grey, grey)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("path", ["cat/small.jpg", "cat/large.jpg", "dog/large.png"])
+def test_what_has_changed_is_made_again(tmp_path: Path, path: str) -> None:
+    for number, each in enumerate(("cat/small.jpg", "cat/large.jpg", "dog/large.png", "dog/small.png")):
+        jpeg(tmp_path / "in" / each, 10 * number, 8 if "small" in each else 80)
+    data = Folder(str(tmp_path / "in"), test_fraction=1)
+    copy(data, tmp_path / "to")
+    copied = tmp_path / "to/test" / (path if not path.endswith("large.png") else f"{path}.jpg")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "to").rglob("*.*g") if file != copied}
+    jpeg(tmp_path / "in" / path, 200, 8 if "small" in path else 80)
+    copy(Folder(str(tmp_path / "in"), test_fraction=1), tmp_path / "to")
+    assert np.asarray(Image.open(copied)).mean() == pytest.approx(200, abs=2)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+@pytest.mark.parametrize("change", ["another seed", "a file more", "a file less"])
+def test_other_splits_are_no_part_of_a_copy(tmp_path: Path, change: str) -> None:
+    for number in range(30):
+        jpeg(tmp_path / "in" / ("cat", "dog")[number % 2] / f"{number}.jpg", number)
+    copy(Folder(str(tmp_path / "in")), tmp_path / "to")
+    if change == "a file more":
+        jpeg(tmp_path / "in/cat/new.jpg", 99)
+    elif change == "a file less":
+        (tmp_path / "in/cat/0.jpg").unlink()
+    with pytest.raises(ValueError, match=r"holds a copy made of \{.*'ids'.*give another folder"):
+        copy(Folder(str(tmp_path / "in"), split_seed=int(change == "another seed")), tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["a/x/y/1.jpg", "a/x_y/1.jpg"], ["a/1.png", "a/1.png.jpg"], ["a/1.png", "a/1.png.JPG", "a/b/1.png"],
+        ["a/1.jpg", "a/b/1.JPG"], ["a/b/c.jpg", "a/b_c.jpg", "a/c.jpg"], ["a/.jpg", "a/b/.jpg", "a/..jpg"],
+        ["a/" + "x" * 240 + ".jpg", "a/b/" + "x" * 240 + ".jpg"], ["a/Thumbs.db", "a/b/thumbs.db"],
+        ["a/1.tif", "a/1.tif.jpg", "a/2/1.tif", "a_1.tif", "a/1.tif.jpg.jpg"],
+    ],
+    ids=lambda ids: ids[0][:20],
+)  # fmt: skip
+def test_no_two_copies_are_one_file(ids: list[str]) -> None:
+    """Whichever of them become JPEGs, on any file system, read by any reader."""
+    paths = copy_paths(["test/cat"] * len(ids), ids)
+    files = [{path, path if path.lower().endswith((".jpg", ".jpeg")) else f"{path}.jpg"} for path in paths]
+    assert len({file.casefold() for both in files for file in both}) == sum(map(len, files))
+    for path in paths:
+        assert path.startswith("test/cat/")
+        assert not path[9:].startswith(".")
+        assert len(path[9:].encode()) <= 250
+    assert copy_paths(["test/cat"] * len(ids), ids) == paths
+
+
+def test_flattened_names_that_meet_keep_their_pixels(tmp_path: Path) -> None:
+    for grey, path in (
+        (10, "a/x/y/1.jpg"),
+        (60, "a/x_y/1.jpg"),
+        (110, "a/1.png"),
+        (160, "a/1.png.jpg"),
+        (210, "a/2.jpg"),
+    ):
+        jpeg(tmp_path / "in" / path, grey, 80)
+    assert copy(Folder(str(tmp_path / "in"), test_fraction=1), tmp_path / "to", 8).num_images == 5  # type: ignore[attr-defined]
+    found = Folder(str(tmp_path / "to"), test_fraction=1).read_splits().test
+    greys = sorted(round(float(found.read(i).image_HW3.mean()) / 10) * 10 for i in range(len(found)))
+    assert greys == [10, 60, 110, 160, 210]
+
+
+def test_photos_that_are_read_upright_are_copied_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "in/cat").mkdir(parents=True)
+    for side in (30, 90):
+        Image.linear_gradient("L").resize((2 * side, side)).save(tmp_path / f"in/cat/{side}.jpg", exif=exif)
+    (tmp_path / "in/annotations.csv").write_text("image,x0,y0,x1,y1\n30.jpg,1,2,29,58\n90.jpg,0,0,90,180\n")
+    source = Folder(str(tmp_path / "in"), format="csv", test_fraction=1, exif="upright")
+    copy(source, tmp_path / "to", 45)
+    found = Folder(str(tmp_path / "to"), format="csv", test_fraction=1).read_splits().test
+    assert [found.read(i).image_HW3.shape[:2] for i in range(2)] == [(60, 30), (90, 45)]
+    assert [found.read(i).boxes_N4.tolist() for i in range(2)] == [[[1, 2, 29, 58]], [[0, 0, 45, 90]]]
