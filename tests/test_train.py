@@ -210,7 +210,7 @@ def test_a_run_directory_in_use_is_refused_and_left_as_it_is(trained: Path, tmp_
     ("option", "says"),
     [
         ("backbone.pool=max backbone.variant=caffe", "is of another network"),
-        ("dataset.num_test=0", "no image"),
+        ("dataset.num_test=0", "dataset.num_test"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(option: str, says: str, trained: Path, tmp_path: Path) -> None:
