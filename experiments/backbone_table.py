@@ -1,4 +1,4 @@
-"""Prints README's table of backbones: `python experiments/backbone_table.py`. It computes shapes alone."""
+"""Prints the table of `conf/backbone/README.md`: `python experiments/backbone_table.py`. It computes shapes alone."""
 
 from __future__ import annotations
 

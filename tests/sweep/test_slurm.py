@@ -90,8 +90,7 @@ def test_a_script_s_tasks_and_nodes_are_the_trainer_s(monkeypatch: pytest.Monkey
 
 def commands_of_the_readme() -> list[str]:
     """Every `python -m cam_lightning.…` of the section, lines joined where a backslash ends them."""
-    section = (ROOT / "README.md").read_text().partition("## From laptop to cluster\n")[2].partition("\n## ")[0]
-    blocks = section.split("```")[1::2]
+    blocks = (ROOT / "experiments" / "results" / "cluster.md").read_text().split("```")[1::2]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line[line.index("python -m cam_lightning.") :] for line in lines if "python -m cam_lightning." in line]
 
