@@ -27,6 +27,7 @@ from cam_lightning.logger.metrics_file import MetricsFile
 from cam_lightning.method.base import Method
 from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint
 from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.option import is_meta
 from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.run.trust import located
 
@@ -39,8 +40,6 @@ for _name in ("lightning", "lightning.pytorch", "lightning.fabric"):
 
 REBUILDS = ("dataset", "backbone", "method", "cam", "box", "seed")
 """The parts of the configuration that a checkpoint carries, so that it can be evaluated as it was trained."""
-_META = re.compile(r"_\w+_")
-"""What a part's yaml says about it, and no option of it: `_target_`, `_partial_`, `_options_`, …"""
 
 
 # --- one part
@@ -64,9 +63,7 @@ def _made(node: Any, where: str, trust: Sequence[str], further: Mapping[str, Any
         return [_made(each, f"{where}[{number}]", trust, {}) for number, each in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    options = {
-        key: _made(value, f"{where}.{key}", trust, {}) for key, value in node.items() if not _META.fullmatch(str(key))
-    }
+    options = {key: _made(value, f"{where}.{key}", trust, {}) for key, value in node.items() if not is_meta(str(key))}
     options |= further
     if "_target_" not in node:
         return options

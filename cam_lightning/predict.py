@@ -19,7 +19,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
 
     # Before torch is loaded, so that a mistyped path is answered at once.
     paths = find_photos(_images(config))
-    _require_one_source(config)
+    _require_one_of_each(config)
 
     from cam_lightning.build import network_for_photos
     from cam_lightning.launch.stored import inherit_from_checkpoint
@@ -43,7 +43,11 @@ def _images(config: DictConfig) -> str | list[str]:
     return str(config.images)
 
 
-def _require_one_source(config: DictConfig) -> None:
+def _require_one_of_each(config: DictConfig) -> None:
+    if config.get("further"):
+        raise ValueError(
+            "predict shows one map and its boxes: give one cam and one box. `evaluate` scores several at once"
+        )
     weights = config.backbone.get("weights", "none")
     if config.checkpoint is None and weights == "none":
         raise ValueError(

@@ -216,3 +216,13 @@ def test_the_command(photos: Path, weights: Path, tmp_path: Path) -> None:
     assert "broken.jpg" in answer.stderr
     assert json.loads((run_dir / "status.json").read_text())["state"] == "finished"
     assert read(run_dir)["num_images"] == 4
+
+
+def test_several_maps_are_not_dropped_in_silence(weights: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    answer = commands.run(
+        "predict", "images=a.png", "backbone=squeezenet_gap", f"backbone.weights={weights}", "cam=[cam,grad_cam]",
+        cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert "predict shows one map and its boxes" in answer.stderr

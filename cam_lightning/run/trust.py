@@ -52,7 +52,9 @@ def located(target: Any, trust: Sequence[str] = (), where: str = "_target_") -> 
 @cache
 def registry() -> frozenset[str]:
     """Every target that a yaml of our configuration names, Hydra's own apart."""
-    texts = (path.read_text(encoding="utf-8") for path in CONF.rglob("*.yaml") if "hydra" not in path.parts)
+    # Below our configuration: where it lies, a folder may be called anything.
+    ours = (path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "hydra")
+    texts = (path.read_text(encoding="utf-8") for path in ours)
     return frozenset(name for text in texts for name in re.findall(r"^\s*_target_:\s*([\w.]+)", text, re.MULTILINE))
 
 

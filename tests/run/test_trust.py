@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cam_lightning.box.largest_component import LargestComponent
+from cam_lightning.run.place import CONF
 from cam_lightning.run.trust import located, registry, require_plain
 
 
@@ -29,6 +31,14 @@ def test_what_our_yamls_name_is_trusted() -> None:
     assert located("cam_lightning.box.largest_component.LargestComponent") is LargestComponent
     assert "cam_lightning.method.acol.TwoBranches" in registry()
     assert not any(name.startswith("hydra") for name in registry())
+
+
+def test_where_our_configuration_lies_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = tmp_path / "hydra" / "conf"
+    shutil.copytree(CONF, conf)
+    expected = registry()
+    monkeypatch.setattr("cam_lightning.run.trust.CONF", conf)
+    assert registry.__wrapped__() == expected
 
 
 def test_classes_of_the_libraries_that_parts_are_made_of_are_trusted() -> None:
