@@ -45,9 +45,7 @@ def _images(config: DictConfig) -> str | list[str]:
 
 def _require_one_of_each(config: DictConfig) -> None:
     if config.get("further"):
-        raise ValueError(
-            "predict shows one map and its boxes: give one cam and one box. `evaluate` scores several at once"
-        )
+        raise ValueError("predict shows one map and its boxes: give one cam and one box; `evaluate` scores several")
     weights = config.backbone.get("weights", "none")
     if config.checkpoint is None and weights == "none":
         raise ValueError(
