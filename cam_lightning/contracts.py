@@ -20,7 +20,7 @@ The main job, from images to numbers:
           LocalizationMetric.update(localization, truth)              ─→ counters ─→ numbers, each with a Spec
           Evaluator.update(network, image, output, localization, truth) ─→ sums   ─→ numbers, each with a Spec
 
-A part is a file in its room and a yaml of the same group; nothing else names it.
+A part is a file in its room and a yaml of the same group; no other code names it.
 """
 
 from __future__ import annotations

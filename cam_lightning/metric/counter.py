@@ -20,6 +20,8 @@ class CounterMetric(Metric):
 
     # `forward` would otherwise call `update` twice per batch (torchmetrics #3079).
     full_state_update = False
+    needs_maps = True
+    """See `contracts.LocalizationMetric`: a metric that scores mere boxes says so, and is then asked of baselines."""
 
     def __init__(self, **counters: tuple[int, ...]) -> None:
         super().__init__()
