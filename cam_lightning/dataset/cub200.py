@@ -39,6 +39,9 @@ class Cub200(LocalizationDataModule):
     an earlier run found (`crops`: `predictions.csv` files that name every image). `test_split=train` evaluates the
     training images, which is how such a run finds their boxes; with the views, that is the fine-grained experiment
     of Zhou et al. (Section 4.1). With `crop` and `bbox` fit validates on a held-out part.
+
+    `resized` says that the photos are resized copies, with their ratio kept or all squashed to one square: boxes are
+    scaled from the original sizes, which are in `metadata` alone, to each file's own.
     EXIF orientation is not applied: the boxes are in the pixels that the files store.
     """
 
@@ -58,6 +61,7 @@ class Cub200(LocalizationDataModule):
         crops: str | Sequence[str] = (),
         test_split: str = "test",
         proxy: bool = False,
+        resized: bool = False,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -69,6 +73,11 @@ class Cub200(LocalizationDataModule):
             raise ValueError(f"dataset.test_split is train or test; got {test_split!r}")
         if (proxy or cubv2) and metadata is None:
             raise ValueError("dataset.proxy and dataset.cubv2 need the WSOL benchmark's index: give dataset.metadata")
+        if resized and metadata is None:
+            raise ValueError(
+                "dataset.resized=true scales boxes by the original photos' sizes, which the official files lack and "
+                "the WSOL benchmark's index has: give dataset.metadata"
+            )
         self.root = root
         self.metadata = None if metadata is None else Path(metadata).expanduser().absolute()
         self.cubv2 = cubv2
@@ -77,6 +86,7 @@ class Cub200(LocalizationDataModule):
         self.crops = [Path(path).expanduser() for path in ([crops] if isinstance(crops, str) else crops)]
         self.test_split = test_split
         self.proxy = proxy
+        self.resized = resized
 
     def display_name(self, class_name: str) -> str:
         return class_name.partition(".")[2].replace("_", " ") or class_name
@@ -96,10 +106,24 @@ class Cub200(LocalizationDataModule):
             assert self.metadata is not None
             listed = set(read_metadata(self.metadata / "train", proxy=True).ids)
             parts["train"] = [row for row in parts["train"] if row.path.removeprefix(f"{top}images/") in listed]
+        if self.resized:
+            parts = {part: self._sized(rows, f"{top}images/") for part, rows in parts.items()}
         masks = self._masks(storage, top)
-        splits = {part: self._seen(BirdSplit(storage, Index.pack(rows), masks)) for part, rows in parts.items()}
+        splits = {
+            part: self._seen(BirdSplit(storage, Index.pack(rows), masks, self.resized)) for part, rows in parts.items()
+        }
         fullsup = self._fullsup(f"{top}images") if self.view == "full" else None
         return Splits(names, splits["train"], splits[self.test_split], fullsup)
+
+    def _sized(self, rows: list[Row], images: str) -> list[Row]:
+        """The rows with the original photos' sizes, which the benchmark's index has."""
+        assert self.metadata is not None
+        size_of: dict[str, tuple[int, int]] = {}
+        for part in ("train", "test"):
+            listed = read_metadata(self.metadata / part)
+            if listed.size_N2 is not None:
+                size_of |= {path: (h, w) for path, (h, w) in zip(listed.ids, listed.size_N2.tolist(), strict=True)}
+        return [row._replace(size=size_of.get(row.path.removeprefix(images))) for row in rows]
 
     def _masks(self, storage: Storage, top: str) -> tuple[Storage, str] | None:
         """Where the segmentations are; None where none are asked for."""
@@ -116,7 +140,11 @@ class Cub200(LocalizationDataModule):
         if self.view == "full":
             return split
         if self.view == "bbox":
-            return CroppedSplit(split, split.index.boxes_M4)
+            if not self.resized:
+                return CroppedSplit(split, split.index.boxes_M4)
+            # The boxes are known where every file's size is.
+            boxes = [split.annotation(image).boxes_N4 for image in range(len(split))]
+            return CroppedSplit(split, np.concatenate([*boxes, np.zeros((0, 4), np.float32)]))
         return CroppedSplit(split, crops_of(split, read_crops(self.crops), ", ".join(map(str, self.crops))))
 
     def _fullsup(self, images: str) -> IndexedSplit | None:
@@ -147,6 +175,7 @@ class Cub200(LocalizationDataModule):
                 )
                 for i, path in enumerate(index.ids)
             ),
+            self.resized,
         )
         require_annotated_sizes(split)
         return split
@@ -155,8 +184,8 @@ class Cub200(LocalizationDataModule):
 class BirdSplit(IndexedSplit):
     """Photos with their segmentations, where these are asked for."""
 
-    def __init__(self, storage: Storage, index: Index, masks: tuple[Storage, str] | None) -> None:
-        super().__init__(storage, index)
+    def __init__(self, storage: Storage, index: Index, masks: tuple[Storage, str] | None, resized: bool) -> None:
+        super().__init__(storage, index, resized)
         self.masks = masks
 
     def read(self, index: int) -> RawImage:

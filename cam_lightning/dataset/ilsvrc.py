@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cam_lightning.dataset.format.clsloc_files import image_number
 from cam_lightning.dataset.format.ilsvrc_devkit import Devkit, blacklisted
+from cam_lightning.dataset.format.ilsvrc_photos import (
+    class_folders,
+    is_official,
+    training_folders,
+)
 from cam_lightning.dataset.format.ilsvrc_validation import Validation, imagenetv2_rows
 from cam_lightning.dataset.format.wsol_metadata import read_metadata
 from cam_lightning.dataset.imagenet import imagenet_classes, imagenet_names
@@ -24,7 +28,6 @@ log = logging.getLogger(__name__)
 
 TRAIN = ("train", "ILSVRC2012_img_train", "Data/CLS-LOC/train", "ILSVRC/Data/CLS-LOC/train")
 VALIDATION = ("val", "ILSVRC2012_img_val", "Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val")
-WORDNET_ID = re.compile(r"n\d{8}")
 
 
 class Ilsvrc(LocalizationDataModule):
@@ -37,6 +40,11 @@ class Ilsvrc(LocalizationDataModule):
     or where the layouts have it); both have inclusive corners, so 1 is added to x1 and y1. `train-fullsup` is
     ImageNetV2 (`imagenetv2`, or `val2` in the root) with the boxes of `metadata`. `blacklist` leaves images out
     of `test` altogether: true for the devkit's list, or a file. `proxy` trains on the benchmark's short list.
+
+    A subset of the classes reads as it lies, from a folder or a zip. Where both folders are sorted, photos named
+    `ILSVRC2012_val_*` are `test` wherever they lie and all others train: so Imagenette and Imagewoof, whose second
+    versions are shuffled anew, have official boxes too. `resized` says that the photos are resized copies, with their
+    ratio kept or all squashed to one square: the boxes are scaled from the annotated size to each file's own.
     EXIF orientation is not applied: the boxes are in the pixels that the files store.
     """
 
@@ -45,7 +53,8 @@ class Ilsvrc(LocalizationDataModule):
         "train/<WordNet id>/; ILSVRC2012_img_val.tar into val/; ILSVRC2012_devkit_t12.tar.gz (labels); "
         "ILSVRC2012_bbox_val_v3.tgz (boxes); or Kaggle's ILSVRC archive, which holds all but the devkit. The WSOL "
         "benchmark's index (dataset.metadata) is metadata/ILSVRC of the project clovaai/wsolevaluation; its "
-        "train-fullsup images are imagenetv2-threshold0.7 of the project modestyachts/ImageNetV2, as val2/."
+        "train-fullsup images are imagenetv2-threshold0.7 of the project modestyachts/ImageNetV2, as val2/. Subsets "
+        "with some of the official photos need no account: imagenette2.tgz of the project fastai/imagenette."
     )
 
     def __init__(
@@ -57,6 +66,7 @@ class Ilsvrc(LocalizationDataModule):
         imagenetv2: str | None = None,
         blacklist: bool | str = False,
         proxy: bool = False,
+        resized: bool = False,
         cache: str | None = None,
         **common: Any,
     ) -> None:
@@ -73,6 +83,7 @@ class Ilsvrc(LocalizationDataModule):
         )
         self.blacklist = blacklist
         self.proxy = proxy
+        self.resized = resized
         self.cache = cache
 
     def display_name(self, class_name: str) -> str:
@@ -86,53 +97,55 @@ class Ilsvrc(LocalizationDataModule):
                 f"dataset.root={storage.root} is not laid out as ILSVRC: expected the validation images in one of "
                 f"{', '.join(VALIDATION)}; found {', '.join(storage.names('')[:10]) or 'nothing'}. {self.SOURCE}"
             )
-        is_sorted = any(map(WORDNET_ID.fullmatch, storage.names(validation)))
-        classes_from = train or (validation if is_sorted else None)
+        classes_from = train or (validation if class_folders(storage, validation) else None)
         names = imagenet_classes() if classes_from is None else _class_folders(storage, classes_from)
         options = (self.root, self.metadata, self.devkit, self.annotations, self.blacklist)
 
         def index_test(seen: Stamps) -> Index:
-            return Index.pack(self._test_rows(NotedStorage(self.root, seen), validation, names, seen))
+            return Index.pack(self._test_rows(NotedStorage(self.root, seen), (train, validation), names, seen))
 
-        test = IndexedSplit(storage, cached_index(self.cache, "ilsvrc-test", [options, validation, names], index_test))
+        key = [options, train, validation, names]
+        test = IndexedSplit(storage, cached_index(self.cache, "ilsvrc-test", key, index_test), self.resized)
         require_annotated_sizes(test)
-        return Splits(names, self.read_train(storage, train, names), test, self._fullsup(storage, names))
+        return Splits(names, self._train(storage, train, validation, names), test, self._fullsup(storage, names))
 
-    def read_train(self, storage: Storage, folder: str | None, names: list[str]) -> IndexedSplit | None:
-        """The images of the class folders `names` below `folder`, from the kept index where nothing changed."""
+    def _train(self, storage: Storage, folder: str | None, validation: str, names: list[str]) -> IndexedSplit | None:
+        """The training images of the classes `names`, from the kept index where nothing changed."""
         if folder is None:
             log.warning("dataset.root=%s has no training images: it can be evaluated only", storage.root)
             return None
 
         def index(seen: Stamps) -> Index:
             noted = NotedStorage(self.root, seen)
-            return Index.pack(
-                self._proxy_rows(noted, folder, names, seen) if self.proxy else _rows(noted, folder, names)
-            )
+            rows = _rows(noted, folder, validation, names)
+            return Index.pack(self._proxy_rows(rows, noted.describe(folder), names, seen) if self.proxy else rows)
 
-        key = [self.root, folder, names, self.proxy, self.metadata]
+        key = [self.root, folder, validation, names, self.proxy, self.metadata]
         return IndexedSplit(storage, cached_index(self.cache, "ilsvrc-train", key, index))
 
-    def _proxy_rows(self, storage: Storage, folder: str, names: list[str], seen: Stamps) -> Iterator[Row]:
+    def _proxy_rows(self, rows: Iterator[Row], where: str, names: list[str], seen: Stamps) -> Iterator[Row]:
         """The images of the benchmark's short list, in the order of the folders."""
         assert self.metadata is not None
         seen.note(self.metadata / "train" / "image_ids_proxy.txt")
         listed = {"/".join(path.split("/")[-2:]) for path in read_metadata(self.metadata / "train", proxy=True).ids}
         present = 0
-        for row in _rows(storage, folder, names):
-            if row.path.removeprefix(f"{folder}/") in listed:
+        for row in rows:
+            if "/".join(row.path.split("/")[-2:]) in listed:
                 present += 1
                 yield row
         wanted = sum(path.split("/")[0] in names for path in listed)
         if present != wanted:
             raise FileNotFoundError(
-                f"{storage.describe(folder)} has {present:,} of the {wanted:,} images that "
+                f"{where} has {present:,} of the {wanted:,} images that "
                 f"{self.metadata / 'train' / 'image_ids_proxy.txt'} lists of these classes"
             )
 
-    def _test_rows(self, storage: NotedStorage, folder: str, names: list[str], seen: Stamps) -> list[Row]:
+    def _test_rows(
+        self, storage: NotedStorage, folders: tuple[str | None, str], names: list[str], seen: Stamps
+    ) -> list[Row]:
+        train, folder = folders
         devkit = self._devkit(storage, seen)
-        validation = Validation(storage, folder, seen, self.metadata, self.annotations)
+        validation = Validation(storage, folder, seen, self.metadata, self.annotations, train)
         validation.read_labels(devkit)
         rows = validation.rows(names)
         if self.blacklist:
@@ -166,7 +179,8 @@ class Ilsvrc(LocalizationDataModule):
             return Index.pack(imagenetv2_rows(NotedStorage(root, seen), folder, metadata / "val", names, seen))
 
         images = Storage(root)
-        split = IndexedSplit(images, cached_index(self.cache, "ilsvrc-fullsup", [root, folder, metadata, names], index))
+        key = [root, folder, metadata, names]
+        split = IndexedSplit(images, cached_index(self.cache, "ilsvrc-fullsup", key, index), self.resized)
         require_annotated_sizes(split)
         return split
 
@@ -177,8 +191,7 @@ def _first(storage: Storage, folders: tuple[str, ...]) -> str | None:
 
 def _class_folders(storage: Storage, folder: str) -> list[str]:
     """Sorted WordNet ids of the class folders; raises ValueError where they are not ILSVRC's."""
-    entries = storage.names(folder)
-    names = sorted(name for name in entries if WORDNET_ID.fullmatch(name))
+    entries, names = storage.names(folder), class_folders(storage, folder)
     packed = [name for name in entries if name.endswith(".tar") and name[:-4] not in names]
     if packed:
         raise ValueError(
@@ -195,9 +208,10 @@ def _class_folders(storage: Storage, folder: str) -> list[str]:
     return names
 
 
-def _rows(storage: Storage, folder: str, names: list[str]) -> Iterator[Row]:
+def _rows(storage: Storage, folder: str, validation: str, names: list[str]) -> Iterator[Row]:
     """Every training image, class by class; raises ValueError where a list of them says that some are missing."""
     listed = _listed(storage, folder)
+    folders = training_folders(storage, folder, validation)
     for label, wnid in enumerate(names):
         files = [file for file in storage.names(f"{folder}/{wnid}") if is_image(file)]
         if len(files) < listed.get(wnid, 0):
@@ -205,8 +219,10 @@ def _rows(storage: Storage, folder: str, names: list[str]) -> Iterator[Row]:
                 f"{storage.describe(folder)}/{wnid} has {len(files):,} images, but ImageSets/CLS-LOC/train_cls.txt "
                 f"lists {listed[wnid]:,}: unpack it again, or remove the list where you left some out on purpose"
             )
-        for file in files:
-            yield Row(f"{folder}/{wnid}/{file}", label)
+        for place in folders:
+            for file in storage.names(f"{place}/{wnid}"):
+                if is_image(file) and not is_official(file):
+                    yield Row(f"{place}/{wnid}/{file}", label)
 
 
 def _listed(storage: Storage, folder: str) -> dict[str, int]:

@@ -250,3 +250,46 @@ def test_options_that_do_not_go_together(options: dict[str, Any], complaint: str
 def test_segmentations_that_are_not_there(root: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"segmentations does not exist\. Fetch"):
         dataset(root, segmentations=True)
+
+
+@pytest.mark.parametrize("view", ["full", "bbox"])
+@pytest.mark.parametrize("squashed", [False, True])
+def test_resized_copies_have_boxes_scaled_to_them(
+    root: Path, tmp_path: Path, squashed: bool, view: str, bright_boxes: Callable[..., Any]
+) -> None:
+    """The original sizes are in the WSOL index alone; masks stay what they are of: the whole photo."""
+    with pytest.raises(
+        ValueError, match=r"dataset\.resized=true scales .* the official files lack .*dataset\.metadata"
+    ):
+        dataset(root, resized=True)
+    for part, rest in (("train", 1), ("test", 0)):
+        folder = tmp_path / "metadata" / part
+        folder.mkdir(parents=True)
+        own = [number for number in range(1, 13) if number % 2 == rest]
+        (folder / "image_ids.txt").write_text("\n".join(map(name_of, own)))
+        (folder / "class_labels.txt").write_text("\n".join(f"{name_of(n)},{(n - 1) // 4}" for n in own))
+        (folder / "image_sizes.txt").write_text("\n".join(f"{name_of(n)},{size_of(n)[1]},{size_of(n)[0]}" for n in own))
+    sizes = {}
+    for number in range(1, 13):
+        height, width = sizes[number] = (64, 64) if squashed else tuple(2 * side for side in size_of(number))
+        path = root / "images" / name_of(number)
+        Image.open(path).resize((width, height)).save(path, quality=98)
+    data = dataset(root, resized=True, metadata=str(tmp_path / "metadata"), view=view)
+    for examples in data.examples.values():
+        for index, path in enumerate(examples.ids):
+            number = number_of(path)
+            (height, width), (rows, columns) = sizes[number], size_of(number)
+            expected = half_open(number) * np.array([width / columns, height / rows] * 2)
+            image_HW3, boxes_N4, _ = examples.split.read(index)
+            if view == "full":
+                assert image_HW3.shape == (height, width, 3)
+                np.testing.assert_allclose(boxes_N4, expected[None], rtol=1e-6)
+                np.testing.assert_allclose(bright_boxes(image_HW3), expected[None], atol=1.5)
+            else:
+                edges = [*np.floor(expected[:2]), *np.ceil(expected[2:])]
+                assert image_HW3.shape[:2] == (edges[3] - edges[1], edges[2] - edges[0])
+                assert image_HW3.mean() > 180
+    if view == "full":
+        Image.new("RGB", (90, 40)).save(root / "images" / name_of(4))
+        with pytest.raises(ValueError, match=r"Bird_0004\.jpg is 90×40, which no resize makes of a photo of 86×54"):
+            dataset(root, resized=True, metadata=str(tmp_path / "metadata"))

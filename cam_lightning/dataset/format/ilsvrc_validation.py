@@ -12,10 +12,10 @@ import torch
 
 from cam_lightning.dataset.format.clsloc_files import image_number
 from cam_lightning.dataset.format.ilsvrc_devkit import Devkit
+from cam_lightning.dataset.format.ilsvrc_photos import test_photos
 from cam_lightning.dataset.format.voc import VocAnnotation, read_voc
 from cam_lightning.dataset.format.wsol_metadata import FILES, WsolMetadata, read_metadata
 from cam_lightning.dataset.imagenet import imagenet_classes
-from cam_lightning.dataset.pipeline.image_file import is_image
 from cam_lightning.dataset.pipeline.index import Row
 from cam_lightning.dataset.pipeline.index_cache import NotedStorage, Stamps
 from cam_lightning.functional.box import from_inclusive_corners
@@ -32,26 +32,25 @@ XML = (
 class Validation:
     """The validation images below one folder, flat or in class folders, in the order of their paths.
 
-    `metadata` is the WSOL benchmark's folder of ILSVRC, or None; `annotations` the folder of XML files, or None
-    where it is one that the layouts have.
+    With `train`, a folder of class folders, an archive that was shuffled anew is seen through: of both folders the
+    photos with official names. `metadata` is the WSOL benchmark's folder of ILSVRC, or None; `annotations` the folder
+    of XML files, or None where it is one that the layouts have.
     """
 
     def __init__(
-        self, storage: NotedStorage, folder: str, seen: Stamps, metadata: Path | None, annotations: Path | None
+        self,
+        storage: NotedStorage,
+        folder: str,
+        seen: Stamps,
+        metadata: Path | None,
+        annotations: Path | None,
+        train: str | None = None,
     ) -> None:
         self.storage = storage
         self.folder = folder
         self.seen = seen
         self.annotations_folder = annotations
-        entries = storage.names(folder)
-        self.paths = [f"{folder}/{file}" for file in entries if is_image(file)]
-        for wnid in entries:
-            if re.fullmatch(r"n\d{8}", wnid):
-                self.paths += [
-                    f"{folder}/{wnid}/{file}" for file in storage.names(f"{folder}/{wnid}") if is_image(file)
-                ]
-        if not self.paths:
-            raise FileNotFoundError(f"{storage.describe(folder)} has no images, neither flat nor in class folders")
+        self.paths = test_photos(storage, train, folder)
         self.classes: list[str] = []
         """The WordNet id of each image."""
         self.metadata = metadata

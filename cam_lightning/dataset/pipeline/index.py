@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cam_lightning.dataset.pipeline.image_file import decode
+from cam_lightning.dataset.pipeline.image_file import decode, read_header
+from cam_lightning.dataset.pipeline.resized import Resizing, find_resizing
 from cam_lightning.dataset.pipeline.split import Annotation, ImageSplit, RawImage
 from cam_lightning.dataset.pipeline.storage import Storage
 from cam_lightning.dataset.pipeline.strings import PackedStrings
@@ -68,25 +69,54 @@ class Index(NamedTuple):
 
 
 class IndexedSplit(ImageSplit):
-    """The images of an index, read from a folder or an archive."""
+    """The images of an index, read from a folder or an archive.
 
-    def __init__(self, storage: Storage, index: Index) -> None:
+    `resized` says that they are resized copies: boxes are scaled from the photos' annotated sizes to their own.
+    Raises ValueError where that cannot be.
+    """
+
+    def __init__(self, storage: Storage, index: Index, resized: bool = False) -> None:
         self.storage = storage
         self.index = index
         self.ids = index.ids
         self.label_N = index.label_N
+        self.resizing: Resizing | None = find_resizing(self) if resized else None
 
     def read(self, index: int) -> RawImage:
         name, data = self.encoded(index)
-        return RawImage(decode(data, name), self.index.boxes(index))
+        image_HW3 = decode(data, name)
+        boxes_N4 = self.index.boxes(index)
+        if self.resizing is not None and len(boxes_N4):
+            height, width = image_HW3.shape[:2]
+            boxes_N4 = self.resizing.boxes(boxes_N4, (height, width), self._original(index), name)
+        return RawImage(image_HW3, boxes_N4)
 
     def encoded(self, index: int) -> tuple[str, bytes]:
         path = self.ids[index]
-        return self.storage.describe(path), self.storage.read(path)
+        return self.place(index), self.storage.read(path)
 
     def annotation(self, index: int) -> Annotation:
+        """Of a resized copy: its own size and boxes on it, or those of the original where it is no resize of that."""
+        boxes_N4, original = self.index.boxes(index), self._original(index)
+        if self.resizing is not None and original != (0, 0):
+            name, data = self.encoded(index)
+            size = read_header(data, name).shown_size(upright=False)
+            if self.resizing.fits(size, original):
+                return Annotation(self.resizing.boxes(boxes_N4, size, original, name), size)
+        return Annotation(boxes_N4, original if original != (0, 0) else None)
+
+    def place(self, index: int) -> str:
+        """Where the image's file is, for messages."""
+        return self.storage.describe(self.ids[index])
+
+    @property
+    def size_N2(self) -> np.ndarray:
+        """As `Index.size_N2`."""
+        return self.index.size_N2
+
+    def _original(self, index: int) -> tuple[int, int]:
         height, width = self.index.size_N2[index].tolist()
-        return Annotation(self.index.boxes(index), (height, width) if height else None)
+        return height, width
 
     @property
     def num_boxes_N(self) -> np.ndarray:
@@ -96,8 +126,10 @@ class IndexedSplit(ImageSplit):
 def require_annotated_sizes(split: IndexedSplit, sample: int = 8) -> None:
     """Raises ValueError where some images, taken evenly, are not of the size that their annotations give.
 
-    Boxes of the original photos on resized ones would be wrong in silence.
+    Boxes of the original photos on resized ones would be wrong in silence. A split that scales them has looked itself.
     """
+    if split.resizing is not None:
+        return
     known = np.flatnonzero(split.index.size_N2[:, 0])
     wrong = []
     chosen = known[np.linspace(0, len(known) - 1, min(sample, len(known))).astype(int)]
@@ -115,5 +147,6 @@ def require_annotated_sizes(split: IndexedSplit, sample: int = 8) -> None:
     if wrong:
         raise ValueError(
             f"{split.storage.root}: {len(wrong)} of {len(chosen)} images looked at have another size than their "
-            f"annotations give: {wrong[0]}. Boxes in pixels of other images would be wrong"
+            f"annotations give: {wrong[0]}. Boxes in pixels of other images would be wrong; where these are copies, "
+            "resized whole, dataset.resized=true scales the boxes"
         )
