@@ -19,7 +19,7 @@ class GradCam(LayerMap):
     """
 
     def __init__(self, layer: str | None = None, rectify: bool = False, batch_size: int = 8) -> None:
-        super().__init__([layer], batch_size)
+        super().__init__(layer, batch_size)
         self.rectify = rectify
 
     def protocol(self) -> dict[str, str | bool | None]:

@@ -1,19 +1,25 @@
-"""What maps from gradients share: a few images at a time, and a try on an empty one before any image is read."""
+"""What maps from gradients share: a few images at a time, one backward for several maps, and a try before any image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import ClassifierOutput, Network
-from cam_lightning.functional.differentiation import LayerGradients, layer_gradients
+from cam_lightning.contracts import ActivationMap, ClassifierOutput, Network
+from cam_lightning.functional.differentiation import LayerGradients, class_logits, layer_activations, layer_gradients
+from cam_lightning.functional.map_sizes import coarsest_layers
 from cam_lightning.functional.network_input import blank_input, evaluation_mode
+
+Layers = str | Sequence[str | None] | int | None
+"""A layer's name as in `get_submodule`; None: the features that the head reads; several of these; or how many: the
+last layer of each of the so many coarsest map sizes (`functional/map_sizes.py`)."""
 
 
 class GradientMap:
-    """A map that differentiates class scores: a `contracts.ActivationMap` but for its `maps`.
+    """A map that asks the network again: a `contracts.ActivationMap` but for its `maps`.
 
     It sees `batch_size` images at a time, which bounds the memory of what is recorded for the backward. Raises
     ValueError for less than one.
@@ -44,16 +50,90 @@ class GradientMap:
 class LayerMap(GradientMap):
     """A map from the activations and gradients of layers: a method says in `combined` what it makes of them.
 
-    A layer is a name, as in `get_submodule`, or None: the features that the head reads, which costs no forward.
+    The features that the head reads cost no forward: the head alone runs again. Maps of one network that are made
+    together (`maps_together`) share forward and backward.
     """
 
-    def __init__(self, layers: Sequence[str | None], batch_size: int) -> None:
+    uses_gradients = True
+    """False: `combined` reads activations alone, and nothing is differentiated for it."""
+
+    def __init__(self, layers: Layers, batch_size: int) -> None:
         super().__init__(batch_size)
-        self.layers = tuple(layers)
+        self._count = layers if isinstance(layers, int) else None
+        names = (layers,) if isinstance(layers, str) or layers is None else layers
+        self.layers: tuple[str | None, ...] = () if isinstance(names, int) else tuple(names)
+        """By name; none where a number of them is asked for, since which they are depends on the network."""
+        if self._count is None and not self.layers:
+            raise ValueError("cam.layers names no layer")
 
     def combined(self, layers: list[LayerGradients]) -> Tensor:
-        """Raw maps (B, T, h, w) from what there is of each of `self.layers`."""
+        """Raw maps (B, T, h, w) from what there is of each of the layers; (B, 1, h, w): one for all classes."""
         raise NotImplementedError
 
+    def scores(self, logits_BC: Tensor, classes_BT: Tensor) -> Tensor:
+        """What is differentiated (B, T): the logits of the wanted classes."""
+        return class_logits(logits_BC, classes_BT)
+
+    def names(self, network: Any, input_size: tuple[int, int]) -> tuple[str | None, ...]:
+        """The layers of this network, by name."""
+        return self.layers if self._count is None else coarsest_layers(network, input_size, self._count)
+
+    @property
+    def layers_in_words(self) -> str:
+        """As a results file can hold them."""
+        if self._count is not None:
+            return f"the last of the {self._count} coarsest map sizes"
+        return ", ".join(name or "features" for name in self.layers)
+
     def maps(self, network: Network, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-        return self.combined(layer_gradients(network, image_B3HW, features_BKhw, classes_BT, self.layers))
+        (map_BThw,) = _of_layers([self], network, image_B3HW, features_BKhw, classes_BT)
+        return map_BThw
+
+
+def maps_together(
+    cams: Mapping[str, ActivationMap],
+    network: Network,
+    image_B3HW: Tensor,
+    output: ClassifierOutput,
+    classes_BT: Tensor,
+) -> dict[str, Tensor]:
+    """The maps (B, T, h, w) of every one of `cams`, by its name, as each alone makes them.
+
+    Those of layers share one forward and, for each class, one backward, back to the first of their layers only.
+    """
+    sharing = {name: cam for name, cam in cams.items() if isinstance(cam, LayerMap) and _shares(cam)}
+    made: dict[str, Tensor] = {}
+    if sharing:
+        at_once = min(cam.batch_size for cam in sharing.values())
+        some_at_a_time = [each.split(at_once) for each in (image_B3HW, output.features_BKhw, classes_BT)]
+        parts = [_of_layers([*sharing.values()], network, *some) for some in zip(*some_at_a_time, strict=True)]
+        made = {name: torch.cat(maps) for name, maps in zip(sharing, zip(*parts, strict=True), strict=True)}
+    return {
+        name: made[name] if name in made else cam(network, image_B3HW, output, classes_BT) for name, cam in cams.items()
+    }
+
+
+def _shares(cam: LayerMap) -> bool:
+    """Whether it is made of what every map of layers is made of: the gradients of the logits."""
+    kind = type(cam)
+    is_plain = (kind.maps, kind.__call__) == (LayerMap.maps, GradientMap.__call__)
+    return is_plain and getattr(cam.scores, "__func__", None) is LayerMap.scores
+
+
+def _of_layers(
+    cams: list[LayerMap], network: Network, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor
+) -> list[Tensor]:
+    """The maps (B, T, h, w) of some ways that differentiate the same scores."""
+    height, width = image_B3HW.shape[2:]
+    names = [cam.names(network, (height, width)) for cam in cams]
+    needed = list(dict.fromkeys(name for own in names for name in own))
+    if any(cam.uses_gradients for cam in cams):
+        found = layer_gradients(network, image_B3HW, features_BKhw, classes_BT, needed, cams[0].scores)
+    else:
+        found = layer_activations(network, image_B3HW, features_BKhw, needed)
+    layers = dict(zip(needed, found, strict=True))
+    T = classes_BT.shape[1]
+    # In bfloat16 the cells that hold the maximum would tie.
+    with torch.autocast(features_BKhw.device.type, enabled=False):
+        maps = [cam.combined([layers[name] for name in own]) for cam, own in zip(cams, names, strict=True)]
+    return [map_BThw.detach().float().expand(-1, T, -1, -1) for map_BThw in maps]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import ClassifierOutput, Network
+from cam_lightning.functional.network_input import evaluation_mode
 from cam_lightning.functional.ten_crop import mean_of_crops, sum_of_crops, ten_crops
 
 MERGES = {"sum": sum_of_crops, "mean": mean_of_crops}
@@ -50,8 +53,9 @@ class TenCropMap:
             ]
         )
 
-    def _merged(self, network: Network, image_3HW: Tensor, classes_T: Tensor) -> Tensor:
+    def _merged(self, network: Any, image_3HW: Tensor, classes_T: Tensor) -> Tensor:
         crops = ten_crops(image_3HW, self.crop_size)
-        map_10Thw = self.cam(network, crops, network(crops), classes_T.expand(10, -1))
+        with torch.no_grad(), evaluation_mode(network):
+            map_10Thw = self.cam(network, crops, network(crops), classes_T.expand(10, -1))
         merged = MERGES[self.merge](map_10Thw.transpose(0, 1), image_3HW.shape[-1], self.crop_size)
         return merged.float()

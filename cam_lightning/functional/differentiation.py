@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,9 +19,18 @@ class LayerGradients(NamedTuple):
     features_BKhw: Tensor
     """float32: what the layer gave."""
     gradient_BTKhw: Tensor
-    """float32: of the T scores with respect to `features_BKhw`."""
+    """float32: of the T scores with respect to `features_BKhw`; T is 0 where none was asked for."""
     score_BT: Tensor
-    """float32: the logits of the wanted classes."""
+    """float32: what is differentiated, the logits of the wanted classes unless a map says otherwise."""
+
+
+Scores = Callable[[Tensor, Tensor], Tensor]
+"""From all logits (B, C) and the wanted classes (B, T) to what is differentiated for each of them, (B, T)."""
+
+
+def class_logits(logits_BC: Tensor, classes_BT: Tensor) -> Tensor:
+    """The logits of the wanted classes: what is differentiated for most maps."""
+    return logits_BC.gather(1, classes_BT)
 
 
 def input_gradients(network: Any, image_B3HW: Tensor, classes_BT: Tensor) -> Tensor:
@@ -36,10 +45,38 @@ def input_gradients(network: Any, image_B3HW: Tensor, classes_BT: Tensor) -> Ten
         return _class_gradients(score_BT, {"the image": image_B3HW})[0]
 
 
-def layer_gradients(
-    network: Any, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor, layers: Sequence[str | None]
+def layer_activations(
+    network: Any, image_B3HW: Tensor, features_BKhw: Tensor, layers: Sequence[str | None]
 ) -> list[LayerGradients]:
-    """Activations and gradients of some layers, named as in `get_submodule`, for the logits of `classes_BT`.
+    """As `layer_gradients`, for maps that need no gradient: the same layers, no score, nothing differentiated.
+
+    Where `features_BKhw` alone are asked for, nothing runs.
+    """
+    names = [name for name in layers if name is not None]
+    kept: dict[str | None, Tensor] = {None: features_BKhw}
+    with torch.no_grad(), evaluation_mode(network), _keeping(network, names, kept):
+        if names:
+            network.forward_features(image_B3HW)
+    found = []
+    for name in layers:
+        if name not in kept:
+            raise ValueError(f"the network's layer {name} takes no part in its features")
+        activations_BKhw = kept[name].detach().float()
+        none_BT = activations_BKhw.new_zeros(len(activations_BKhw), 0)
+        gradient_BTKhw = activations_BKhw.new_zeros(len(activations_BKhw), 0, *activations_BKhw.shape[1:])
+        found.append(LayerGradients(activations_BKhw, gradient_BTKhw, none_BT))
+    return found
+
+
+def layer_gradients(
+    network: Any,
+    image_B3HW: Tensor,
+    features_BKhw: Tensor,
+    classes_BT: Tensor,
+    layers: Sequence[str | None],
+    scores: Scores = class_logits,
+) -> list[LayerGradients]:
+    """Activations and gradients of some layers, named as in `get_submodule`, for the `scores` of `classes_BT`.
 
     The layer None is what the head reads, `features_BKhw`, already computed for these images: where it alone is asked
     for, the head alone runs and is differentiated. For others one forward is made, and differentiated back to the
@@ -54,7 +91,7 @@ def layer_gradients(
         if None in layers:
             kept[None] = _recorded(features_BKhw)
             features_BKhw = _given(kept[None])
-        score_BT = _scores(network, features_BKhw, classes_BT)
+        score_BT = _scores(network, features_BKhw, classes_BT, scores)
         for name in layers:
             if name not in kept:
                 raise ValueError(f"the network's layer {name} takes no part in its class scores")
@@ -87,6 +124,45 @@ def differentiable(network: Any) -> Iterator[None]:
                 parameter.requires_grad_(was_required)
 
 
+def map_per_class(
+    network: Any,
+    image_B3HW: Tensor,
+    classes_BT: Tensor,
+    layers: Sequence[str],
+    make: Callable[[Tensor, list[Tensor]], Tensor],
+) -> Tensor:
+    """What `make` makes, for each of the T classes, of the gradients by the image and by the outputs of `layers`.
+
+    (B, T, …), where `make` gives (B, …). One class's gradients are held at a time. A layer without a say in a logit
+    has gradients of 0, one that is not used (B, 1, 1, 1) of them. Raises ValueError for a layer that is used more than
+    once or gives no map.
+    """
+    kept: dict[str | None, Tensor] = {}
+    with differentiable(network), _keeping(network, layers, kept):
+        image_B3HW = _recorded(image_B3HW)
+        score_BT = _scores(network, network.forward_features(_given(image_B3HW)), classes_BT)
+        unused = image_B3HW.new_zeros(len(image_B3HW), 1, 1, 1, requires_grad=True)
+        inputs = [image_B3HW, *(kept.get(name, unused) for name in layers)]
+        last = score_BT.shape[1] - 1
+        made = []
+        for t in range(last + 1):
+            of_image, *of_layers = torch.autograd.grad(
+                score_BT[:, t].sum(), inputs, retain_graph=t < last, allow_unused=True, materialize_grads=True
+            )
+            made.append(make(of_image.float(), [gradient.float() for gradient in of_layers]))
+        return torch.stack(made, dim=1)
+
+
+@contextmanager
+def layer_replaced(network: Any, name: str, output_BKhw: Tensor) -> Iterator[None]:
+    """Within, a layer gives `output_BKhw` whatever it is given; raises ValueError for a name that there is not."""
+    handle = layer_named(network, name).register_forward_hook(lambda module, inputs, output: output_BKhw.to(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def layer_named(network: Any, name: str) -> nn.Module:
     """A layer by its name, as in `get_submodule`; raises ValueError, with the names that there are, for no such one."""
     names = [each for each, _ in network.named_modules() if each]
@@ -113,6 +189,9 @@ def _keeping(network: Any, names: Sequence[str], kept: dict[str | None, Tensor])
                 raise ValueError(f"the network's layer {name} gives no map (B, K, h, w), but {gave}")
             if name in kept:
                 raise ValueError(f"the network uses its layer {name} more than once: which of its maps is not said")
+            if not torch.is_grad_enabled():
+                kept[name] = _given(output)
+                return output
             kept[name] = _recorded(output)
             return _given(kept[name])
 
@@ -143,8 +222,8 @@ def _given(tensor: Tensor) -> Tensor:
     return tensor.clone()
 
 
-def _scores(network: Any, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-    return network.forward_head(features_BKhw).logits_BC.float().gather(1, _ordinary(classes_BT))
+def _scores(network: Any, features_BKhw: Tensor, classes_BT: Tensor, scores: Scores = class_logits) -> Tensor:
+    return scores(network.forward_head(features_BKhw).logits_BC.float(), _ordinary(classes_BT))
 
 
 def _class_gradients(score_BT: Tensor, inputs: Mapping[str, Tensor]) -> list[Tensor]:

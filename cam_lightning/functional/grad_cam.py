@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from cam_lightning.functional.cam import class_activation_map
+from cam_lightning.functional.layer_shapes import require_fitting
 
 
 def grad_cam(features_BKhw: Tensor, gradient_BTKhw: Tensor) -> Tensor:
@@ -14,9 +15,5 @@ def grad_cam(features_BKhw: Tensor, gradient_BTKhw: Tensor) -> Tensor:
     ∂score_c/∂A_k is w_k^c/(h·w) in each cell. Selvaraju et al. 2017, equations 1 and 2, without the ReLU of 2.
     Raises ValueError for shapes that do not fit.
     """
-    if gradient_BTKhw.ndim != 5 or gradient_BTKhw.shape[2:] != features_BKhw.shape[1:]:
-        raise ValueError(
-            "grad_cam needs features (B, K, h, w) and their gradients (B, T, K, h, w); "
-            f"got {tuple(features_BKhw.shape)} and {tuple(gradient_BTKhw.shape)}"
-        )
+    require_fitting("grad_cam", features_BKhw, gradient_BTKhw)
     return class_activation_map(features_BKhw, gradient_BTKhw.mean((3, 4)))

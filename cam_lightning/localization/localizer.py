@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cam_lightning.cam.gradient_map import maps_together
 from cam_lightning.contracts import (
     ActivationMap,
     BoxGenerator,
@@ -81,8 +82,8 @@ class Localizer:
         T = classes_BT.shape[1]
         maps: dict[str, Tensor] = {}
         label_maps: dict[str, Tensor] = {}
-        for name, cam in self.cams.items():
-            map_BThw = cam(self.network, image_B3HW, output, wanted).float()
+        for name, made_BThw in maps_together(self.cams, self.network, image_B3HW, output, wanted).items():
+            map_BThw = made_BThw.float()
             maps[name] = map_BThw[:, :T].cpu()
             if label_B is not None:
                 # A label that was predicted has one map, not two that could differ in the last bit.
