@@ -242,7 +242,7 @@ class FullyConnectedNetwork(TrunkNetwork):
         self.heads = (f"classifier.{len(classifier) - 1}",)
 
     def logits(self, features_BKhw: Tensor) -> Tensor:
-        return self.classifier(_average_onto_grid(self.pool(features_BKhw), self.grid).flatten(1))
+        return self.classifier(average_onto_grid(self.pool(features_BKhw), (self.grid, self.grid)).flatten(1))
 
     def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> None:
         """None: what the layers behind the grid make of a cell depends on all others."""
@@ -272,12 +272,17 @@ def _select_outputs(layer: nn.Module, indices: list[int]) -> nn.Module:
     return selected
 
 
-def _average_onto_grid(features_BKhw: Tensor, grid: int) -> Tensor:
-    """Adaptive average pooling as two matrix products, whose backward is deterministic on a GPU too."""
-    h, w = features_BKhw.shape[2:]
-    if (h, w) == (grid, grid):
+def average_onto_grid(features_BKhw: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Adaptive average pooling to rows and columns, as two matrix products: its backward is deterministic on a GPU too.
+
+    Where there are more cells than before, some are repeated, as adaptive pooling has it.
+    """
+    if tuple(features_BKhw.shape[2:]) == grid:
         return features_BKhw
-    rows, columns = (_averaging_matrix(side, grid, features_BKhw.device) for side in (h, w))
+    rows, columns = (
+        _averaging_matrix(side, cells, features_BKhw.device)
+        for side, cells in zip(features_BKhw.shape[2:], grid, strict=True)
+    )
     return rows @ features_BKhw @ columns.T
 
 

@@ -13,7 +13,7 @@ from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
 from cam_lightning.method.acol import unit_range
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import before_the_last, captured, layer_named, layer_shapes
+from cam_lightning.method.trunk_layer import before_the_last, captured, layer_named, layer_shapes, xavier_
 
 FEW_PIXELS = 30
 """With fewer pixels above the upper threshold, those above `SHARE` of the map's maximum are object instead."""
@@ -153,11 +153,3 @@ class SelfProducedGuidance(TrunkNetwork):
     def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         rows_B1 = torch.arange(len(classes_BT), device=classes_BT.device)[:, None]
         return output.more["map_BChw"].detach()[rows_B1, classes_BT]
-
-
-def xavier_(branch: nn.Module) -> None:
-    """Convolutions start as Xavier's, biases at 0."""
-    for layer in branch.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

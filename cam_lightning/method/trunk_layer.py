@@ -1,4 +1,4 @@
-"""Layers of a trunk by name, for methods that read more than its last one: what they give, and where they lie."""
+"""Layers of a trunk by name, for methods that read more than its last one; and how a method's own layers start."""
 
 from __future__ import annotations
 
@@ -78,3 +78,11 @@ def before_the_last(trunk: nn.Module, min_size: int) -> tuple[str, str]:
     cells = shape_of[names[deep]][1] * shape_of[names[deep]][2]
     finer = [name for name in names[:deep] if shape_of[name][1] * shape_of[name][2] > cells]
     return (finer or names[deep : deep + 1])[-1], names[deep]
+
+
+def xavier_(branch: nn.Module) -> None:
+    """Convolutions start as Xavier's, biases at 0."""
+    for layer in branch.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
