@@ -6,7 +6,8 @@ from torch import nn
 
 from cam_lightning.backbone.alexnet import Variant, alexnet_normalization, alexnet_published, alexnet_trunk
 from cam_lightning.backbone.layers import cam_conv, cam_fc
-from cam_lightning.backbone.network import GapNetwork, Pool
+from cam_lightning.backbone.network import GapNetwork
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.weights import load_weights
 
 

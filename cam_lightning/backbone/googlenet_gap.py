@@ -13,7 +13,8 @@ from cam_lightning.backbone.googlenet import (
     scaled,
 )
 from cam_lightning.backbone.layers import cam_conv, cam_fc
-from cam_lightning.backbone.network import GapNetwork, Pool
+from cam_lightning.backbone.network import GapNetwork
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.weights import load_weights
 
 

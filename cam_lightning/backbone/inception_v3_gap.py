@@ -10,7 +10,8 @@ from torch import nn
 from torchvision.models import Inception3, Inception_V3_Weights
 
 from cam_lightning.backbone.layers import cam_conv, cam_fc, kaiming_
-from cam_lightning.backbone.network import CENTERED, GapNetwork, Pool, PublishedWeights
+from cam_lightning.backbone.network import CENTERED, GapNetwork, PublishedWeights
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.weights import load_weights, read_torchvision
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cam_lightning.backbone.pooling import Pool, pooling
 from cam_lightning.contracts import ClassifierOutput, Normalization, Recipe
 from cam_lightning.functional.cam import class_activation_map
 
-Pool = Literal["average", "max"]
 _Module = TypeVar("_Module", bound=nn.Module)
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -149,7 +149,8 @@ class GapNetwork(TrunkNetwork):
     """Trunk, pooling over the whole map, one linear layer (section 2 of the paper).
 
     With `pool="average"` the spatial mean of a class's map plus its bias is its logit; `pool="max"` is the
-    paper's GMP. Pooling is a plain reduction, so training is deterministic where adaptive pooling is not.
+    paper's GMP; what the others sum to, `pooling.py` says. Pooling is a plain reduction, so training is deterministic
+    where adaptive pooling is not. Dropout leaves out units, whole maps of them where class maps are pooled.
     """
 
     heads = ("classifier",)
@@ -166,15 +167,16 @@ class GapNetwork(TrunkNetwork):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(trunk, normalization, min_size, published)
-        if pool not in ("average", "max"):
-            raise ValueError(f"pool is 'average' (GAP) or 'max' (GMP), not {pool!r}")
-        self.pool = pool
+        self.pool, self.pooling = pooling(pool)
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
 
     def logits(self, features_BKhw: Tensor) -> Tensor:
-        pooled_BK = features_BKhw.mean((2, 3)) if self.pool == "average" else features_BKhw.amax((2, 3))
-        return self.classifier(self.dropout(pooled_BK))
+        if not self.pooling.of_class_maps:
+            return self.classifier(self.dropout(self.pooling(features_BKhw)))
+        kept_BK11 = self.dropout(features_BKhw.new_ones(features_BKhw.shape[:2]))[:, :, None, None]
+        map_BChw = F.conv2d(features_BKhw * kept_BK11, self.classifier.weight[:, :, None, None])
+        return self.pooling(map_BChw) + self.classifier.bias
 
     def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         """Section 2 of the paper: the classifier's rows, which weigh the features cell by cell; of GMP as of GAP."""
@@ -240,7 +242,7 @@ class FullyConnectedNetwork(TrunkNetwork):
         self.heads = (f"classifier.{len(classifier) - 1}",)
 
     def logits(self, features_BKhw: Tensor) -> Tensor:
-        return self.classifier(_average_onto_grid(self.pool(features_BKhw), self.grid).flatten(1))
+        return self.classifier(average_onto_grid(self.pool(features_BKhw), (self.grid, self.grid)).flatten(1))
 
     def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> None:
         """None: what the layers behind the grid make of a cell depends on all others."""
@@ -270,12 +272,17 @@ def _select_outputs(layer: nn.Module, indices: list[int]) -> nn.Module:
     return selected
 
 
-def _average_onto_grid(features_BKhw: Tensor, grid: int) -> Tensor:
-    """Adaptive average pooling as two matrix products, whose backward is deterministic on a GPU too."""
-    h, w = features_BKhw.shape[2:]
-    if (h, w) == (grid, grid):
+def average_onto_grid(features_BKhw: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Adaptive average pooling to rows and columns, as two matrix products: its backward is deterministic on a GPU too.
+
+    Where there are more cells than before, some are repeated, as adaptive pooling has it.
+    """
+    if tuple(features_BKhw.shape[2:]) == grid:
         return features_BKhw
-    rows, columns = (_averaging_matrix(side, grid, features_BKhw.device) for side in (h, w))
+    rows, columns = (
+        _averaging_matrix(side, cells, features_BKhw.device)
+        for side, cells in zip(features_BKhw.shape[2:], grid, strict=True)
+    )
     return rows @ features_BKhw @ columns.T
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
 from cam_lightning.backbone.layers import cam_fc
-from cam_lightning.backbone.network import IMAGENET, GapNetwork, Pool, PublishedWeights
+from cam_lightning.backbone.network import IMAGENET, GapNetwork, PublishedWeights
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.weights import load_weights, read_torchvision
 
 Stride = Literal[8, 16, 32]

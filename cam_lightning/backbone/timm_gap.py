@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cam_lightning.backbone.layers import cam_fc
-from cam_lightning.backbone.network import GapNetwork, Normalization, Pool, PublishedWeights
+from cam_lightning.backbone.network import GapNetwork, Normalization, PublishedWeights
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.weights import load_weights
 
 

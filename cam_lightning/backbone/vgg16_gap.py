@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from cam_lightning.backbone.layers import cam_conv, cam_fc
-from cam_lightning.backbone.network import IMAGENET, GapNetwork, Pool
+from cam_lightning.backbone.network import IMAGENET, GapNetwork
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.vgg16 import vgg16_published, vgg16_trunk
 from cam_lightning.backbone.weights import load_weights
 

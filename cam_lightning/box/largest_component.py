@@ -31,10 +31,11 @@ class LargestComponent:
         rectify: bool = False,
         frame: str = "original",
         upsample: str = "bilinear",
+        percentile: float | None = None,
     ) -> None:
         # Here, and not at the first map, so that a run with a misspelt option ends before it trains.
         check_option("box.frame", frame, FRAMES)
-        self.rule = PostProcessing(upsample, rectify, normalise, where="box.")
+        self.rule = PostProcessing(upsample, rectify, normalise, where="box.", percentile=percentile)
         self.rule.check_threshold(threshold, where="box.")
         self.threshold = threshold
         self.frame = frame
@@ -49,6 +50,7 @@ class LargestComponent:
             "frame": self.frame,
             "upsample": self.rule.upsample,
             "connectivity": "8",
+            **({} if self.rule.percentile is None else {"percentile": self.rule.percentile}),
         }
 
     def __call__(self, map_BThw: Tensor, size_B2: Tensor, input_size: tuple[int, int]) -> Proposals:

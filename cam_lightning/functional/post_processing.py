@@ -4,6 +4,7 @@ and pictures all follow it. A pixel belongs to the region where it is strictly a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import InitVar, dataclass
 from typing import NamedTuple
@@ -26,6 +27,14 @@ class UpsampledMap(NamedTuple):
     high: float
     values: Callable[[], np.ndarray]
     """Makes all its values (H, W); `low` and `high`, the least and the greatest, cost less."""
+    percentile: float = math.nan
+    """The rule's own `percentile`, where the normalisation has one."""
+
+    def at(self, share: float) -> float:
+        """The value that this share of all pixels comes before, in rising order: an order statistic, no mean of two."""
+        values_P = self.values().ravel()
+        rank = min(int(len(values_P) * share), len(values_P) - 1)
+        return float(np.partition(values_P, rank)[rank])
 
 
 class Normalisation(NamedTuple):
@@ -36,13 +45,37 @@ class Normalisation(NamedTuple):
     """Whether a map that is nowhere positive names no region."""
     is_share: bool = True
     """Whether a threshold is a share of the map's own range, and not a value that a map may have."""
+    percentile: float | None = None
+    """The share of the pixels that it asks for unless the rule says otherwise; None: it asks for none."""
+    most: float = 1.0
+    """What a percentile must lie below."""
 
 
 NORMALISATIONS = {
     "max": Normalisation(lambda upsampled: (0.0, upsampled.high), needs_positive=True),
     "minmax": Normalisation(lambda upsampled: (upsampled.low, upsampled.high)),
     "none": Normalisation(lambda upsampled: (0.0, 1.0), is_share=False),
+    "pas": Normalisation(lambda upsampled: (upsampled.low, upsampled.at(upsampled.percentile)), percentile=0.9),
+    "ivr": Normalisation(lambda upsampled: (upsampled.at(upsampled.percentile), upsampled.high), percentile=0.6),
+    "percentile": Normalisation(
+        lambda upsampled: (upsampled.at(upsampled.percentile), upsampled.at(1 - upsampled.percentile)),
+        percentile=0.01,
+        most=0.5,
+    ),
 }
+"""By name. With Per(i) the value that the share i of the upsampled map's pixels comes before:
+
+    max         v / max(v), below 0 cut           minmax      (v − min) / (max − min)
+    pas         (v − min) / (Per(i) − min), above 1 cut: percentile as a standard for thresholding
+    ivr         (v − Per(i)) / (max − Per(i)), below 0 cut: ineffective values removed
+    percentile  (v − Per(i)) / (Per(1 − i) − Per(i)), cut at both ends: a minmax that no single cell decides
+
+`pas`: Bae et al. 2020 (ECCV), section 3.3, whose threshold is a share of Per(0.9); the code that goes with IVR's paper
+subtracts the minimum before, as here, which is the same where the map reaches 0. `ivr`: Kim et al. 2021 (ICCV),
+section 3, the percentile chosen for each dataset and network; 0.6 is what the extended benchmark code starts from
+(dongjunhwang/small_object_wsol, inference.py). That code takes the order statistic at ⌊i · pixels⌋, as `at` does.
+`percentile` has no source.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,10 +93,24 @@ class PostProcessing:
     rectify: bool = False
     normalise: str = "max"
     where: InitVar[str] = ""
+    percentile: float | None = None
+    """A share of the pixels, for the normalisations that ask for one; None: as they are published."""
 
     def __post_init__(self, where: str) -> None:
         check_option(f"{where}upsample", self.upsample, UPSAMPLINGS)
         check_option(f"{where}normalise", self.normalise, NORMALISATIONS)
+        normalisation = NORMALISATIONS[self.normalise]
+        if self.percentile is None:
+            # So that whoever asks for the rule, a results file too, sees the number.
+            object.__setattr__(self, "percentile", normalisation.percentile)
+        elif normalisation.percentile is None:
+            asking = ", ".join(name for name, each in NORMALISATIONS.items() if each.percentile is not None)
+            raise ValueError(f"{where}percentile says something to {asking} alone; {where}normalise={self.normalise}")
+        elif not 0 <= self.percentile < normalisation.most:
+            raise ValueError(
+                f"{where}percentile is a share of the pixels, for {self.normalise} in [0, {normalisation.most:g}); "
+                f"got {self.percentile}"
+            )
 
     def check_threshold(self, threshold: float, where: str = "") -> None:
         """Raises ValueError for a threshold that no normalised value can be compared with."""
@@ -95,6 +142,8 @@ class PostProcessing:
         """The values that become 0 and 1; None where the map names no region."""
         if not upsampled.low < upsampled.high:
             return None
+        if self.percentile is not None:
+            upsampled = upsampled._replace(percentile=self.percentile)
         zero, one = NORMALISATIONS[self.normalise].zero_and_one(upsampled)
         return (zero, one) if zero < one else None
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
-from cam_lightning.functional.network_input import blank_input, evaluation_mode
 from cam_lightning.method.classification import Classification
+from cam_lightning.method.trunk_layer import layer_shapes, xavier_
 
 
 class Acol(Classification):
@@ -66,8 +66,8 @@ class TwoBranches(TrunkNetwork):
         super().__init__(trunk, network.normalization, network.min_size, network.published)
         self.threshold = threshold
         self.smooth = smooth
-        K = _num_channels(trunk, network.min_size)
-        self.branch_a, self.branch_b = (_branch(K, units, network.num_classes) for _ in range(2))
+        K = layer_shapes(trunk, network.min_size, [""])[""][0]
+        self.branch_a, self.branch_b = (class_map_branch(K, units, network.num_classes) for _ in range(2))
         if network.is_loaded:
             kept = tuple(layer for layer in network.new_layers if layer.startswith("trunk."))
             self.new_layers = (*kept, "branch_a", "branch_b")
@@ -103,7 +103,8 @@ def unit_range(map_Bhw: Tensor) -> Tensor:
     return (map_Bhw - low_B11) / (high_B11 - low_B11).clamp(min=torch.finfo(map_Bhw.dtype).tiny)
 
 
-def _branch(in_channels: int, units: int, num_classes: int) -> nn.Sequential:
+def class_map_branch(in_channels: int, units: int, num_classes: int) -> nn.Sequential:
+    """Two 3×3 convolutions with their ReLU, and one with a map per class."""
     branch = nn.Sequential(
         nn.Conv2d(in_channels, units, 3, padding=1),
         nn.ReLU(),
@@ -111,10 +112,7 @@ def _branch(in_channels: int, units: int, num_classes: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Conv2d(units, num_classes, 1),
     )
-    for layer in branch:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    xavier_(branch)
     return branch
 
 
@@ -125,9 +123,3 @@ def _until(trunk: nn.Module, last: str) -> nn.Sequential:
         raise ValueError(f"method.network_part.last={last} is no layer of the trunk, which has {', '.join(names)}")
     kept = names[: names.index(last) + 1]
     return nn.Sequential(OrderedDict((name, trunk.get_submodule(name)) for name in kept))
-
-
-def _num_channels(trunk: nn.Module, min_size: int) -> int:
-    """How many channels the trunk's features have, which only it knows: it sees the smallest empty image."""
-    with torch.no_grad(), evaluation_mode(trunk):
-        return int(trunk(blank_input(trunk, (min_size, min_size))).shape[1])

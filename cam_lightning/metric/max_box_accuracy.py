@@ -48,11 +48,12 @@ class _LevelSweep(CounterMetric):
         rectify: bool = False,
         upsample: str = "bilinear",
         corners: str = "inclusive",
+        percentile: float | None = None,
     ) -> None:
         where = f"{type(self).__name__}: "
         check_option(f"{where}mode", mode, MODES)
         check_option(f"{where}corners", corners, CORNERS)
-        rule = PostProcessing(upsample, rectify, normalise, where)
+        rule = PostProcessing(upsample, rectify, normalise, where, percentile)
         rule.check_scores(where)
         if not 0 < interval <= 1 or not iou_thresholds:
             raise ValueError(

@@ -24,13 +24,19 @@ class PixelAveragePrecision(CounterMetric):
     pixels: Tensor
 
     def __init__(
-        self, interval: float = 0.001, normalise: str = "minmax", rectify: bool = False, upsample: str = "bilinear"
+        self,
+        interval: float = 0.001,
+        normalise: str = "minmax",
+        rectify: bool = False,
+        upsample: str = "bilinear",
+        percentile: float | None = None,
     ) -> None:
         if not 0 < interval <= 1:
             raise ValueError(f"metric.pixel_average_precision.interval lies in (0, 1]; got {interval}")
         self.thresholds_Q = np.arange(0, 1, interval)
         super().__init__(pixels=(2, len(self.thresholds_Q) + 1), num_images=())
-        self.rule = PostProcessing(upsample, rectify, normalise, where="metric.pixel_average_precision.")
+        where = "metric.pixel_average_precision."
+        self.rule = PostProcessing(upsample, rectify, normalise, where, percentile)
         self.rule.check_scores("metric.pixel_average_precision.")
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:

@@ -52,7 +52,7 @@ def test_another_layout_is_named(image: Tensor) -> None:
 
 
 def test_an_unknown_pool_is_named_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"'average' \(GAP\) or 'max' \(GMP\), not 'sum'"):
+    with pytest.raises(ValueError, match=r"backbone\.pool is one of average, max, lse, .*; got 'sum'"):
         _gap(pool="sum")
 
 

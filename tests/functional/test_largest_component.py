@@ -76,7 +76,19 @@ def slow_box(
     low, high = float(map_HW.min()), float(map_HW.max())
     if low == high or (normalise == "max" and high <= 0):
         return whole, True
-    level = {"max": threshold * high, "minmax": low + threshold * (high - low), "none": threshold}[normalise]
+    values = sorted(map_HW.ravel().tolist())
+    ninth, sixth = (values[int(len(values) * share)] for share in (0.9, 0.6))
+    zero, one = {
+        "max": (0.0, high),
+        "minmax": (low, high),
+        "none": (0.0, 1.0),
+        "pas": (low, ninth),
+        "ivr": (sixth, high),
+        "percentile": (values[int(len(values) * 0.01)], values[min(int(len(values) * 0.99), len(values) - 1)]),
+    }[normalise]
+    if not zero < one:
+        return whole, True
+    level = zero + threshold * (one - zero)
     box = flood_fill_box(map_HW > np.float32(level))
     return (whole, True) if box is None else (box, False)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cam_lightning.functional.largest_component import largest_component_boxes
-from cam_lightning.functional.post_processing import PostProcessing
+from cam_lightning.functional.post_processing import NORMALISATIONS, PostProcessing
 from cam_lightning.functional.threshold_curve import boxes_at_thresholds, threshold_levels
 
 GRID = np.arange(100) / 100
@@ -34,7 +34,7 @@ def random_map(seed: int, kind: str) -> np.ndarray:
     kind=st.sampled_from(["noise", "plateaus", "tiny", "nearly flat", "not finite"]),
     size=st.tuples(st.integers(1, 23), st.integers(1, 17)),
     thresholds=st.sampled_from([[0.2], [0.0, 0.1, 0.11, 0.9], [0.0, 1e-7, 0.5, 0.999999], GRID.tolist()]),
-    normalise=st.sampled_from(["max", "minmax", "none"]),
+    normalise=st.sampled_from(sorted(NORMALISATIONS)),
     rectify=st.booleans(),
     upsample=st.sampled_from(["bilinear", "bilinear", "nearest", "bicubic"]),
 )
