@@ -298,7 +298,8 @@ class ThresholdSelector(Protocol):
 class Evaluator(Protocol):
     """A torchmetrics Metric of sums that may see network and pixels as well as the localization.
 
-    It leaves the network as it finds it, and computes in the precision that surrounds it.
+    It leaves the network as it finds it, and computes in the precision that surrounds it. One that makes further maps
+    has an attribute `cam`, set before the first batch to the `ActivationMap` that made those which it is asked about.
     """
 
     def update(

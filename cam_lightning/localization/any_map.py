@@ -65,9 +65,9 @@ def map_boxes(
         named_none = boxes_P4 is None
         if boxes_P4 is None:
             boxes_P4 = np.array([[0, 0, size_2[1], size_2[0]]], np.float32)
-        is_blank = value_HW is None or named_none
         boxes.append(boxes_P4)
-        scores.append(np.zeros(len(boxes_P4), np.float32) if is_blank else mean_in_boxes(value_HW, boxes_P4))
+        is_scored = value_HW is not None and not named_none
+        scores.append(mean_in_boxes(value_HW, boxes_P4) if is_scored else np.zeros(len(boxes_P4), np.float32))  # type: ignore[arg-type]
         degenerate.append(np.full(len(boxes_P4), named_none))
     count_M = [len(each) for each in boxes]
     return MapBoxes(
