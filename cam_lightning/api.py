@@ -1,4 +1,4 @@
-"""From Python: `load` gives a network, `localize` gives classes, maps and boxes of images."""
+"""From Python: `load` gives a network, `localize` classes, maps and boxes of images, `boxes` those of any heat map."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.backbone.network import TrunkNetwork
@@ -16,11 +15,13 @@ from cam_lightning.build import choice, network_for_photos
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import ActivationMap, BoxGenerator, Network, Recipe
 from cam_lightning.dataset.pipeline.transform import height_and_width
-from cam_lightning.localization.photos import Image, LocalizedImage, localized
+from cam_lightning.localization.any_map import MapBoxes
+from cam_lightning.localization.any_map import map_boxes as boxes
+from cam_lightning.localization.photos import Image, LocalizedImage, is_one_image, localized
 from cam_lightning.run.checkpoint import DESCRIPTION, checkpoint_file, read_checkpoint
 from cam_lightning.run.place import CONF
 
-__all__ = ["Image", "LocalizedImage", "load", "localize"]
+__all__ = ["Image", "LocalizedImage", "MapBoxes", "boxes", "load", "localize"]
 
 
 def load(
@@ -90,12 +91,13 @@ def localize(
     """Classes, maps and boxes of images of any sizes, one by one in their order, as evaluation makes them.
 
     Images are read, and results made, batch by batch as they are asked for, so any number fits into memory; an
-    array of several images (B, H, W, 3) is its images. Files are turned upright as their EXIF orientation says, and
-    boxes are in those pixels. What is not given is as the network was loaded, or else 224, the class activation map
-    and the largest component above 20 % of its maximum. Everything is float32.
+    array of several images (B, H, W, 3) is its images. Files and PIL images are turned upright as their EXIF
+    orientation says, and boxes are in those pixels. What is not given is as the network was loaded, or else 224, the
+    class activation map and the largest component above 20 % of its maximum. Everything is float32.
 
     Raises ValueError for a network in training mode, for one without a class activation map where `cam` needs one,
-    and for arrays other than uint8 (H, W, 3); OSError for a file that cannot be read, when its turn comes.
+    and for what is no path, PIL image or uint8 array (H, W, 3); OSError for a file that cannot be read, when its turn
+    comes.
     """
     recipe = getattr(network, "recipe", None) or Recipe([], (224, 224), ClassActivationMap(), LargestComponent())
     recipe = Recipe(
@@ -104,5 +106,5 @@ def localize(
         cam or recipe.cam,
         box or recipe.box,
     )
-    several = images.ndim == 4 if isinstance(images, np.ndarray) else not isinstance(images, str | os.PathLike)
-    return localized(network, images if several else [images], recipe, batch_size)  # type: ignore[arg-type, list-item]
+    wanted = [images] if is_one_image(images) else images
+    return localized(network, wanted, recipe, batch_size)  # type: ignore[arg-type]

@@ -119,6 +119,8 @@ class Localization(NamedTuple):
     proposals: Proposals
     label: LabelBox | None = None
     """None where no label is known, as of one's own photos; then the three below raise ValueError."""
+    unit: str = ""
+    """What a raw value of these maps is, in words; empty where what makes them does not say."""
 
     @property
     def label_map_Bhw(self) -> Tensor:
@@ -230,8 +232,8 @@ class ActivationMap(Protocol):
     """Turns a network's output into one map per wanted class.
 
     It may have `check(network, input_size)`, which raises before any image is read (NoClassMapError, ValueError), and
-    `protocol()`, its options as a results file holds them. `required = False` says that a run goes on without
-    localization where the network has no such map.
+    `protocol()`, its options as a results file holds them, and `unit(network)`, what a raw value is, in words.
+    `required = False` says that a run goes on without localization where the network has no such map.
     """
 
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
@@ -298,7 +300,8 @@ class ThresholdSelector(Protocol):
 class Evaluator(Protocol):
     """A torchmetrics Metric of sums that may see network and pixels as well as the localization.
 
-    It leaves the network as it finds it, and computes in the precision that surrounds it.
+    It leaves the network as it finds it, and computes in the precision that surrounds it. One that makes further maps
+    has an attribute `cam`, set before the first batch to the `ActivationMap` that made those which it is asked about.
     """
 
     def update(

@@ -197,17 +197,39 @@ def test_images_come_as_files_arrays_one_or_many(run_dir: Path, photos: list[np.
         [str(paths[0]), *photos[1:]],
         (path for path in paths),
         [photo[:, ::-1][:, ::-1] for photo in photos],
+        [Image.fromarray(photo) for photo in photos],
+        (Image.open(path) for path in paths),
     ]
     for images in ways:
         for one, other in zip(localize(network, images, batch_size=2), expected, strict=True):
             assert one.size == other.size
             assert one.names == other.names
             assert one.boxes_P4.equal(other.boxes_P4)
-    for single in (paths[1], str(paths[1]), photos[1]):
+    for single in (paths[1], str(paths[1]), photos[1], Image.fromarray(photos[1])):
         (one,) = localize(network, single)
         assert one.boxes_P4.equal(expected[1].boxes_P4)
     assert [one.size for one in localize(network, np.stack([photos[2]] * 3))] == [SIZES[2]] * 3
     assert list(localize(network, [])) == []
+
+
+def test_pil_images_are_seen_as_their_files_are(run_dir: Path, photos: list[np.ndarray], tmp_path: Path) -> None:
+    """Turned by EXIF, grey, with a palette, with transparency."""
+    network, photo = load(run_dir), Image.fromarray(photos[0])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo.save(tmp_path / "turned.png", exif=turned)
+    photo.convert("L").save(tmp_path / "grey.png")
+    photo.quantize(16).save(tmp_path / "palette.png")
+    photo.convert("RGBA").save(tmp_path / "alpha.png")
+    paths = sorted(tmp_path.glob("*.png"))
+    assert len(paths) == 4
+    opened = localize(network, (Image.open(path) for path in paths))
+    for one, other in zip(opened, localize(network, paths), strict=True):
+        assert one.size == other.size
+        assert one.boxes_P4.equal(other.boxes_P4)
+        assert one.probability_T.equal(other.probability_T)
+    with pytest.raises(ValueError, match="stand for no colour"):
+        list(localize(network, Image.fromarray(np.zeros((4, 5), np.float32))))
 
 
 def test_images_are_read_as_results_are_asked_for(run_dir: Path, photos: list[np.ndarray]) -> None:
@@ -251,7 +273,7 @@ def test_a_network_of_one_s_own_needs_no_recipe(photos: list[np.ndarray]) -> Non
     ids=lambda image: f"{type(image).__name__} {tuple(image.shape)}",
 )
 def test_other_arrays_are_refused(run_dir: Path, image: Any) -> None:
-    with pytest.raises(ValueError, match=r"a path or a uint8 RGB array \(H, W, 3\); got"):
+    with pytest.raises(ValueError, match=r"a path, a PIL image, or a uint8 RGB array \(H, W, 3\); got"):
         list(localize(load(run_dir), [image]))
 
 
@@ -312,7 +334,7 @@ def test_the_readme_s_example_runs_as_it_stands(
 def test_importing_the_package_is_light(tmp_path: Path) -> None:
     code = (
         "import sys, cam_lightning\n"
-        "assert {'load', 'localize'} <= set(cam_lightning.__all__)\n"
+        "assert {'boxes', 'load', 'localize'} <= set(cam_lightning.__all__)\n"
         "assert not {'torch', 'numpy', 'hydra', 'lightning'} & set(sys.modules)\n"
         "try:\n    cam_lightning.nothing\nexcept AttributeError as error:\n    print(error)\n"
     )

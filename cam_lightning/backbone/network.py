@@ -49,6 +49,8 @@ class TrunkNetwork(nn.Module):
     classes tie.
     """
 
+    map_unit = ""
+    """What a value of its class activation map is, in words."""
     heads: tuple[str, ...]
     """Names of the layers that have one output per class; the first one's number is the network's."""
 
@@ -168,6 +170,8 @@ class GapNetwork(TrunkNetwork):
     ) -> None:
         super().__init__(trunk, normalization, min_size, published)
         self.pool, self.pooling = pooling(pool)
+        average = "logit per cell (mean over the cells + bias = logit)"
+        self.map_unit = average if pool == "average" else "weighted activation per cell"
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
 
@@ -191,6 +195,7 @@ class ClassMapNetwork(TrunkNetwork):
     mean of the maps after it, as published for NIN and SqueezeNet.
     """
 
+    map_unit = "logit per cell (mean over the cells of what is positive = logit)"
     heads = ("class_conv",)
 
     def __init__(

@@ -75,6 +75,9 @@ class LocalizationCallback(Callback):
                 is_map = localizer.arms[name][1] == localizer.arms[""][1]
                 asked = {key: _fresh(each) for key, each in (evaluators or {}).items()} if is_map else {}
                 self.arms[name] = _Arm((further_metrics or {}).get(name, {}), asked)
+            for evaluator in self.arms[name].evaluators.values():
+                if hasattr(evaluator, "cam"):
+                    evaluator.cam = localizer.cams[localizer.arms[name][0]]
         self.baseline_metrics = {
             name: [_fresh(metric) for metric in metrics.values() if not metric.needs_maps] for name in self.baselines
         }

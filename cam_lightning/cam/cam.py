@@ -28,6 +28,10 @@ class ClassActivationMap:
             blank_13HW = blank_input(network, input_size)
             _own_maps(network, network(blank_13HW), torch.zeros(1, 1, dtype=torch.int64, device=blank_13HW.device))
 
+    def unit(self, network: Network) -> str:
+        """What a raw value is, in the network's own words; empty where it has none."""
+        return getattr(network, "map_unit", "")
+
     def __call__(self, network: Network, image_B3HW: Tensor, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         return _own_maps(network, output, classes_BT)
 

@@ -7,18 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import ClassifierOutput, GroundTruth, Localization, Network, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Network, Spec
+from cam_lightning.evaluator.map_evaluator import Asked, MapEvaluator
 from cam_lightning.functional.deletion_insertion import area_under_curve, blurred, check_blur, importance_rank, replaced
-from cam_lightning.functional.network_input import evaluation_mode
-from cam_lightning.metric.counter import CounterMetric
 
-CLASSES = ("predicted", "label")
 _BETTER: dict[str, Literal["lower", "higher"]] = {"deletion": "lower", "insertion": "higher"}
-_ONE = 2**32
-"""Areas are counted in integers, whose sum has no order: an area of 1 is this many."""
 
 
-class DeletionInsertion(CounterMetric):
+class DeletionInsertion(MapEvaluator):
     """The mean area under a class's probability, while its map's most important pixels go (deletion) or come.
 
     Deletion takes pixels away, the most important first, and puts the mean colour there, zero after normalisation;
@@ -44,47 +40,17 @@ class DeletionInsertion(CounterMetric):
         blur_size: int = 11,
         blur_sigma: float = 5.0,
     ) -> None:
-        if of not in CLASSES:
-            raise ValueError(f"evaluator.deletion_insertion.of is {' or '.join(CLASSES)}; got {of!r}")
-        if min(steps, every, batch_size) < 1:
-            raise ValueError(
-                "evaluator.deletion_insertion takes steps, every and batch_size of at least 1; "
-                f"got {steps}, {every} and {batch_size}"
-            )
+        super().__init__("deletion_insertion", tuple(_BETTER), of, every, batch_size)
+        if steps < 1:
+            raise ValueError(f"evaluator.deletion_insertion.steps is at least 1; got {steps}")
         check_blur(blur_size, blur_sigma)
-        super().__init__(deletion=(), insertion=(), num_images=())
         self.steps = steps
-        self.of = of
-        self.every = every
-        self.batch_size = batch_size
         self.blur_size = blur_size
         self.blur_sigma = blur_sigma
 
-    @torch.no_grad()
-    def update(
-        self,
-        network: Network,
-        image_B3HW: Tensor,
-        output: ClassifierOutput,
-        localization: Localization,
-        truth: GroundTruth,
-    ) -> None:
-        """Scores one batch; raises FloatingPointError for an image whose probabilities are not finite."""
-        if self.of == "predicted":
-            class_B, map_Bhw = localization.classes_BT[:, 0], localization.map_BThw[:, 0]
-        else:
-            class_B, map_Bhw = truth.label_B, localization.label_map_Bhw
-        with evaluation_mode(network):
-            for b in (localization.index_B % self.every == 0).nonzero()[:, 0].tolist():
-                areas = self._areas(network, image_B3HW[b], map_Bhw[b], int(class_B[b]))
-                if not torch.tensor(areas).isfinite().all():
-                    raise FloatingPointError(
-                        f"the network's probabilities are not finite for the image at position "
-                        f"{int(localization.index_B[b])} of its split, with pixels deleted or inserted"
-                    )
-                for name, area in zip(_BETTER, areas, strict=True):
-                    self.add(name, round(area * _ONE))
-                self.add("num_images", 1)
+    def values(self, network: Network, asked: Asked, localization: Localization, truth: GroundTruth) -> Tensor:
+        of_each = zip(asked.image_S3HW, asked.map_Shw, asked.class_S.tolist(), strict=True)
+        return torch.tensor([self._areas(network, *one) for one in of_each], dtype=torch.float64)
 
     def _areas(self, network: Network, image_3HW: Tensor, map_hw: Tensor, label: int) -> tuple[float, float]:
         """Deletion and insertion of one image."""
@@ -108,13 +74,6 @@ class DeletionInsertion(CounterMetric):
             area_under_curve(deletion_S, share_S),
             area_under_curve(torch.cat([insertion_S, deletion_S[:1]]), share_S),
         )
-
-    def compute(self) -> dict[str, float]:
-        """`deletion` and `insertion`, means of areas in 0..1 over the images scored; nothing where there was none."""
-        num_images = self.count("num_images")
-        if num_images == 0:
-            return {}
-        return {name: self.count(name) / (num_images * _ONE) for name in _BETTER}
 
     def specs(self) -> dict[str, Spec]:
         return {

@@ -7,25 +7,25 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from cam_lightning.functional.post_processing import PostProcessing, check_option, score_map
-
-COLOUR_MAPS = {
-    "inferno": cv2.COLORMAP_INFERNO,
-    "viridis": cv2.COLORMAP_VIRIDIS,
-    "turbo": cv2.COLORMAP_TURBO,
-    "jet": cv2.COLORMAP_JET,
-}
-"""`jet` is the paper's; the first three grow evenly brighter or more saturated with the value."""
+from cam_lightning.functional.map_colours import (
+    CHOICES,
+    DIVERGING,
+    INK,
+    MUTED,
+    PAPER,
+    colour_bar,
+    coloured,
+    largest_value,
+    shown_values,
+)
+from cam_lightning.functional.post_processing import check_option
 
 TRUTH_COLOUR = (255, 255, 255)
 PREDICTION_COLOUR = (0, 229, 255)
 PNG_LEVEL = 2
 """For the files: a quarter of the time that Pillow's own level takes, a tenth more bytes."""
-_SHOWN = PostProcessing(rectify=True, normalise="max")
-_INK, _PAPER, _MUTED = (238, 238, 238), (24, 24, 27), (161, 161, 170)
 _HALO = (0, 0, 0)
 
 
@@ -36,22 +36,19 @@ class Caption(NamedTuple):
     detail: str
 
 
-def heat_map(image_HW3: np.ndarray, map_hw: np.ndarray, colour_map: str = "inferno") -> np.ndarray:
+def heat_map(
+    image_HW3: np.ndarray, map_hw: np.ndarray, colour_map: str = "inferno", limit: float | None = None
+) -> np.ndarray:
     """The map over the image: uint8 RGB (H, W, 3).
 
-    The map is upsampled bilinearly, negative values count as 0, and the maximum is the brightest colour.
-    Opacity grows with the value, so that where the map is low the image shows; `jet` is laid on evenly, as
-    in the paper's figures. A map that names no region leaves the image as it is.
+    The map is upsampled bilinearly, and `limit`, or where it is None the maximum, is the brightest colour; negative
+    values count as 0, but for the `diverging` colours, which show them. Opacity grows with the value, so that where the
+    map is low the image shows; `jet` is laid on evenly, as in the paper's figures. A map that names no region leaves
+    the image as it is.
     """
-    check_option("colour_map", colour_map, COLOUR_MAPS)
-    height, width = image_HW3.shape[:2]
-    value_HW = score_map(torch.from_numpy(map_hw.astype(np.float32)), (height, width), _SHOWN).astype(np.float32)
-    if not value_HW.any():
-        return image_HW3.copy()
-    colour_HW3 = cv2.applyColorMap(np.round(value_HW * 255).astype(np.uint8), COLOUR_MAPS[colour_map])[..., ::-1]
-    opacity_HW1 = np.full_like(value_HW, 0.5) if colour_map == "jet" else 0.75 * np.sqrt(value_HW)
-    opacity_HW1 = opacity_HW1[..., None]
-    return np.round(image_HW3 * (1 - opacity_HW1) + colour_HW3 * opacity_HW1).astype(np.uint8)
+    check_option("colour_map", colour_map, CHOICES)
+    value_HW = shown_values(map_hw, (image_HW3.shape[0], image_HW3.shape[1]), colour_map, limit)
+    return coloured(image_HW3, value_HW, colour_map)
 
 
 def draw_boxes(image_HW3: np.ndarray, boxes_N4: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -85,20 +82,27 @@ def localization_picture(
     truth_N4: np.ndarray,
     caption: Caption,
     colour_map: str = "inferno",
+    limit: float | None = None,
+    unit: str = "",
 ) -> np.ndarray:
     """The image with its true boxes (white), the heat map with these and the predicted (cyan), and a caption.
 
     Boxes are in the image's pixels. Small images are enlarged and large ones reduced, in proportion, so that
-    outlines and text stay legible; uint8 RGB.
+    outlines and text stay legible; uint8 RGB. With a `limit` (`heat_map`), or diverging colours, a bar says what the
+    colours stand for, in the map's `unit`.
     """
     large_HW3 = at_picture_size(image_HW3)
     size = large_HW3.shape[1::-1]
     factor_4 = np.array([size[0] / image_HW3.shape[1], size[1] / image_HW3.shape[0]] * 2)
     left = draw_boxes(large_HW3, truth_N4 * factor_4, TRUTH_COLOUR)
-    right = draw_boxes(heat_map(large_HW3, map_hw, colour_map), truth_N4 * factor_4, TRUTH_COLOUR)
+    right = draw_boxes(heat_map(large_HW3, map_hw, colour_map, limit), truth_N4 * factor_4, TRUTH_COLOUR)
     right = draw_boxes(right, predicted_N4 * factor_4, PREDICTION_COLOUR)
-    gap = np.full((size[1], 4, 3), _PAPER, np.uint8)
-    return captioned(np.concatenate([left, gap, right], axis=1), caption)
+    gap = np.full((size[1], 4, 3), PAPER, np.uint8)
+    picture = np.concatenate([left, gap, right], axis=1)
+    if limit is not None or colour_map == DIVERGING:
+        end = largest_value(map_hw, colour_map) if limit is None else limit
+        picture = np.concatenate([picture, colour_bar(picture.shape[1], end, unit, colour_map)])
+    return captioned(picture, caption)
 
 
 def captioned(picture_HW3: np.ndarray, caption: Caption) -> np.ndarray:
@@ -122,16 +126,16 @@ def contact_sheet(pictures: Sequence[np.ndarray], width: int = 2400, margin: int
         left += picture.shape[1] + margin
         row_height = max(row_height, picture.shape[0])
     used_width = max(left + picture.shape[1] for (_, left), picture in zip(places, pictures, strict=True)) + margin
-    sheet = np.full((top + row_height + margin, used_width, 3), _PAPER, np.uint8)
+    sheet = np.full((top + row_height + margin, used_width, 3), PAPER, np.uint8)
     for (top, left), picture in zip(places, pictures, strict=True):
         sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return sheet
 
 
 def _caption_strip(caption: Caption, width: int) -> np.ndarray:
-    strip = Image.new("RGB", (width, 46), _PAPER)
+    strip = Image.new("RGB", (width, 46), PAPER)
     draw = ImageDraw.Draw(strip)
-    for text, top, size, ink in ((caption.headline, 5, 15, _INK), (caption.detail, 25, 13, _MUTED)):
+    for text, top, size, ink in ((caption.headline, 5, 15, INK), (caption.detail, 25, 13, MUTED)):
         font = ImageFont.load_default(size=size)
         draw.text((6, top), _fitting(text, font, width - 12), fill=ink, font=font)
     return np.asarray(strip)

@@ -62,6 +62,11 @@ class Localizer:
         """The run's own box generator."""
         return self.boxes[self.arms[""][1]]
 
+    def unit(self, cam: str) -> str:
+        """What a raw value of one cam's maps is; empty where it does not say."""
+        unit = getattr(self.cams[cam], "unit", None)
+        return "" if unit is None else unit(self.network)
+
     def check(self, input_size: tuple[int, int]) -> None:
         """Raises, before any image is read, what a map says that cannot be made of inputs of this height and width."""
         for cam in self.cams.values():
@@ -108,6 +113,7 @@ class Localizer:
                 map_BThw=maps.map_BThw[cam],
                 proposals=generate(maps.map_BThw[cam], size_B2, input_size),
                 label=label,
+                unit=self.unit(cam),
             )
         return localizations
 

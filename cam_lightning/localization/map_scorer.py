@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from cam_lightning.contracts import Results
-from cam_lightning.dataset.format.map_folder import PROBLEMS, read_mask, read_score_map
+from cam_lightning.dataset.format.map_folder import PROBLEMS, RAW_FILE, read_mask, read_score_map
 from cam_lightning.dataset.format.wsol_metadata import read_metadata
 from cam_lightning.functional.max_box_accuracy import MODES, quantise
 from cam_lightning.metric.max_box_accuracy import CORNERS, MaxBoxAccuracy, MaxBoxAccuracyV2
@@ -37,8 +37,9 @@ class MapScorer:
     """MaxBoxAcc and V2 in both modes where the metadata have boxes, PxAP where they have masks.
 
     `mode` has the plain keys, the other mode its name before them. Every image of the metadata counts; what is wrong
-    with its map is told by name, see `map_folder.PROBLEMS`. `corners` says of `localization.txt` whether x1, y1 are
-    inside the box (`inclusive`) or its end (`half_open`); the mode `wsol` takes them as they are, as the benchmark.
+    with its map is told by name, see `map_folder.PROBLEMS`. Maps beside a `raw.json` are raw, and are normalised.
+    `corners` says of `localization.txt` whether x1, y1 are inside the box (`inclusive`) or its end (`half_open`); the
+    mode `wsol` takes them as they are, as the benchmark.
 
     Raises OSError or ValueError where folders or options are not as expected.
     """
@@ -58,6 +59,7 @@ class MapScorer:
             if value not in choices:
                 raise ValueError(f"{option} is one of {', '.join(choices)}; got {value!r}")
         self.maps, self.masks, self.map_size = maps, masks, map_size
+        self.raw = (maps / RAW_FILE).is_file()
         self.truth = read_metadata(metadata, labels=False)
         self._check(metadata)
         self.box_end_4 = np.array([0, 0, 1, 1] if corners == "inclusive" else [0, 0, 0, 0])
@@ -76,6 +78,7 @@ class MapScorer:
             "map_size": f"{map_size[0]} x {map_size[1]}",
             "interval": interval,
             "corners": corners,
+            "values": "raw, upsampled and normalised from minimum to maximum" if self.raw else "scores",
             "maps": str(maps),
             "metadata": str(metadata),
             "masks": str(masks or "none"),
@@ -88,7 +91,7 @@ class MapScorer:
         problems = []
         for image in images:
             name = self.truth.ids[image]
-            score_HW, found = read_score_map(Path(f"{self.maps}/{name}.npy"), self.map_size)
+            score_HW, found = read_score_map(Path(f"{self.maps}/{name}.npy"), self.map_size, self.raw)
             problems += [(name, problem) for problem in found]
             if self.masks is not None:
                 mask_HW = read_mask(self.truth, self.masks, image, self.map_size)

@@ -6,19 +6,20 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 
 from cam_lightning.contracts import Network, Recipe
-from cam_lightning.dataset.pipeline.image_file import read_photo
+from cam_lightning.dataset.pipeline.image_file import read_photo, upright_rgb
 from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.localization.localizer import Localizer
 
-Image = str | os.PathLike[str] | np.ndarray
-"""A file, or its pixels: uint8 RGB (H, W, 3)."""
+Image = str | os.PathLike[str] | np.ndarray | PIL.Image.Image
+"""A file, its pixels (uint8 RGB (H, W, 3)), or a PIL image of any mode that stands for colours."""
 
 
 class LocalizedImage(NamedTuple):
@@ -88,11 +89,20 @@ def _one_by_one(
         first += len(batch)
 
 
+def is_one_image(images: Any) -> bool:
+    """Whether this is one image, and not several."""
+    return (
+        images.ndim != 4 if isinstance(images, np.ndarray) else isinstance(images, str | os.PathLike | PIL.Image.Image)
+    )
+
+
 def _pixels(image: Image) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return read_photo(Path(image).expanduser())
+    if isinstance(image, PIL.Image.Image):
+        return upright_rgb(image)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"an image is a path or a uint8 RGB array (H, W, 3); got {given}")
+        raise ValueError(f"an image is a path, a PIL image, or a uint8 RGB array (H, W, 3); got {given}")
     # torch takes neither mirrored arrays nor, without a warning, those that may not be written.
     return np.require(image, requirements=["C", "W"])

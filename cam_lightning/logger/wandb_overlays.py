@@ -12,8 +12,9 @@ import torch
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.box import as_fractions
+from cam_lightning.functional.map_colours import CHOICES
 from cam_lightning.functional.overlap import best_overlap, written_overlap
-from cam_lightning.functional.overlay import COLOUR_MAPS, Caption, localization_picture
+from cam_lightning.functional.overlay import Caption, localization_picture
 
 MOST_IMAGES = 32
 """That one step may hold; every image of the sample is two of them."""
@@ -32,8 +33,8 @@ class WandbOverlays:
     ) -> None:
         if 2 * count > MOST_IMAGES:
             raise ValueError(f"logger.wandb.num_overlays is at most {MOST_IMAGES // 2}; got {count}")
-        if colour_map not in COLOUR_MAPS:
-            raise ValueError(f"logger.wandb.colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
+        if colour_map not in CHOICES:
+            raise ValueError(f"logger.wandb.colour_map is one of {', '.join(CHOICES)}; got {colour_map!r}")
         self.root = Path(run_dir)
         self.count = count
         self.seed = seed

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
+from cam_lightning.dataset.format.map_folder import RAW_FILE
 from cam_lightning.functional.post_processing import PostProcessing, score_map
 
 log = logging.getLogger(__name__)
@@ -20,15 +22,23 @@ class Maps:
     """Writes `maps/<split>/<image_id>.npy` and `metadata/<split>/*.txt` of some splits; of none by default.
 
     A map is a float16 score from 0 to 1: the raw map upsampled (bicubic) to height and width `map_size`, or left at
-    its own cells where that is None, then normalised from minimum to maximum; one that names no region is 0. The
+    its own cells where that is None, then normalised from minimum to maximum; one that names no region is 0. With `raw`
+    it is float32, as it was made and at its own cells, and `raw.json` beside the maps says what a value is. The
     metadata list the images with a known box, with inclusive corners in whole pixels of the original; where there is
     none (masks alone), there are no metadata. Each rank writes its maps, and rank zero the metadata.
     """
 
-    def __init__(self, run_dir: str, splits: Sequence[str] = (), map_size: Sequence[int] | None = (224, 224)) -> None:
+    def __init__(
+        self,
+        run_dir: str,
+        splits: Sequence[str] = (),
+        map_size: Sequence[int] | None = (224, 224),
+        raw: bool = False,
+    ) -> None:
         self.root = Path(run_dir)
         self.splits = tuple(splits)
         self.map_size = None if map_size is None else (int(map_size[0]), int(map_size[1]))
+        self.raw = raw
         self.rule = PostProcessing("nearest" if map_size is None else "bicubic", normalise="minmax")
 
     def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
@@ -48,14 +58,22 @@ class Maps:
         if not self.active:
             return
         for row, index in enumerate(localization.index_B.tolist()):
-            map_hw = localization.label_map_Bhw[row]
-            own_size = (map_hw.shape[0], map_hw.shape[1])
-            score_HW = score_map(map_hw, self.map_size or own_size, self.rule)
             path = Path(f"{self.maps}/{self.ids[index]}.npy")
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, score_HW.astype(np.float16))
+            np.save(path, self._values(localization.label_map_Bhw[row]))
             boxes = truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].tolist()
             self.file.write(json.dumps([index, int(truth.label_B[row]), truth.size_B2[row].tolist(), boxes]) + "\n")
+
+        if self.raw:
+            told = {"values": "raw maps of the true classes, float32", "unit": localization.unit or "not said"}
+            self.maps.mkdir(parents=True, exist_ok=True)
+            (self.maps / RAW_FILE).write_text(json.dumps(told) + "\n", encoding="utf-8")
+
+    def _values(self, map_hw: Tensor) -> np.ndarray:
+        if self.raw:
+            return map_hw.float().numpy()
+        own_size = (map_hw.shape[0], map_hw.shape[1])
+        return score_map(map_hw, self.map_size or own_size, self.rule).astype(np.float16)
 
     def finish(self) -> None:
         if self.active:

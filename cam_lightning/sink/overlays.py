@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
+from cam_lightning.functional.map_colours import CHOICES, largest_value
 from cam_lightning.functional.overlap import best_overlap, written_overlap
-from cam_lightning.functional.overlay import COLOUR_MAPS, PNG_LEVEL, Caption, contact_sheet, localization_picture
+from cam_lightning.functional.overlay import PNG_LEVEL, Caption, contact_sheet, localization_picture
+
+
+class _Seen(NamedTuple):
+    """What one picture shows, as plain values, which can wait in a file for those of other ranks."""
+
+    position: int
+    """Of the image in its split."""
+    map_hw: list[list[float]]
+    box_14: list[list[float]]
+    truth_N4: list[list[float]]
+    caption: Caption
+    unit: str
 
 
 class Overlays:
     """Writes `overlays/<split>/*.png` for `count` images, the same in every epoch, and a sheet `<split>.png`.
 
-    The sample follows from `seed` and the split's length. Each picture shows the best class's map and box.
+    The sample follows from `seed` and the split's length. Each picture shows the best class's map and box. `scale` is
+    what the brightest colour stands for: each map's `own` maximum, one that is `shared` by all pictures of the split
+    (the greatest value among them), or a number of the map's own unit; the last two have a colour bar. Raises
+    ValueError for another one, and for unknown colours.
     """
 
     def __init__(
@@ -27,14 +45,19 @@ class Overlays:
         seed: int = 0,
         colour_map: str = "inferno",
         iou_threshold: float = 0.5,
+        scale: str | float = "own",
     ) -> None:
-        if colour_map not in COLOUR_MAPS:
-            raise ValueError(f"the overlays' colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
+        if colour_map not in CHOICES:
+            raise ValueError(f"the overlays' colour_map is one of {', '.join(CHOICES)}; got {colour_map!r}")
+        is_number = isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < float("inf")
+        if scale not in ("own", "shared") and not is_number:
+            raise ValueError(f"the overlays' scale is own, shared, or a number above 0; got {scale!r}")
         self.root = Path(run_dir) / "overlays"
         self.count = count
         self.seed = seed
         self.colour_map = colour_map
         self.iou_threshold = iou_threshold
+        self.scale = scale
 
     def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
         self.split, self.source, self.class_names = split, source, class_names
@@ -42,6 +65,9 @@ class Overlays:
         self.sample = set(random.permutation(len(source))[: self.count].tolist())
         self.folder = self.root / split
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.parts = [self.folder / f".part_{part_rank}.jsonl" for part_rank in range(world_size)]
+        self.rank = rank
+        self.waiting: list[_Seen] = []
 
     def add(self, localization: Localization, truth: GroundTruth, further: Mapping[str, Localization]) -> None:
         rows = [row for row, index in enumerate(localization.index_B.tolist()) if index in self.sample]
@@ -49,26 +75,51 @@ class Overlays:
             return
         iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
         for row in rows:
-            index = int(localization.index_B[row])
-            picture = localization_picture(
-                self.source.original(index),
-                localization.map_BThw[row, 0].numpy(),
-                localization.proposals.boxes_BP4[row, :1].numpy(),
-                truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].numpy(),
+            seen = _Seen(
+                int(localization.index_B[row]),
+                localization.map_BThw[row, 0].tolist(),
+                localization.proposals.boxes_BP4[row, :1].tolist(),
+                truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].tolist(),
                 self._caption(localization, truth, row, float(iou_BP[row, 0])),
-                self.colour_map,
+                localization.unit,
             )
-            path = self.folder / f"{index:06d}_{_file_name(self.source.ids[index])}.png"
-            Image.fromarray(picture).save(path, compress_level=PNG_LEVEL)
+            if self.scale == "shared":
+                self.waiting.append(seen)
+            else:
+                self._draw(seen, None if self.scale == "own" else float(self.scale))
 
     def finish(self) -> None:
-        """Nothing is left to write."""
+        """Hands on what waits for the other ranks' maps."""
+        if self.scale == "shared":
+            self.parts[self.rank].write_text("".join(f"{json.dumps(seen)}\n" for seen in self.waiting))
 
     def merge(self) -> None:
-        """Lays the pictures of all ranks on one sheet."""
+        """Draws what has waited for the whole split's scale, and lays the pictures of all ranks on one sheet."""
+        if self.scale == "shared":
+            lines = [line for part in self.parts for line in part.read_text().splitlines()]
+            waited = [_Seen(*json.loads(line)) for line in lines]
+            limit = max((largest_value(np.array(seen.map_hw), self.colour_map) for seen in waited), default=0.0)
+            for seen in waited:
+                self._draw(seen._replace(caption=Caption(*seen.caption)), limit)
+            for part in self.parts:
+                part.unlink()
         pictures = [np.asarray(Image.open(path)) for path in sorted(self.folder.glob("*.png"))]
         if pictures:
             Image.fromarray(contact_sheet(pictures)).save(self.root / f"{self.split}.png", compress_level=PNG_LEVEL)
+
+    def _draw(self, seen: _Seen, limit: float | None) -> None:
+        picture = localization_picture(
+            self.source.original(seen.position),
+            np.array(seen.map_hw, np.float32),
+            np.array(seen.box_14, np.float32).reshape(-1, 4),
+            np.array(seen.truth_N4, np.float32).reshape(-1, 4),
+            seen.caption,
+            self.colour_map,
+            limit,
+            seen.unit.partition(" (")[0],
+        )
+        path = self.folder / f"{seen.position:06d}_{_file_name(self.source.ids[seen.position])}.png"
+        Image.fromarray(picture).save(path, compress_level=PNG_LEVEL)
 
     def _caption(self, localization: Localization, truth: GroundTruth, row: int, iou: float) -> Caption:
         predicted, label = int(localization.classes_BT[row, 0]), int(truth.label_B[row])

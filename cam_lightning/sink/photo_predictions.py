@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.dataset.pipeline.image_file import read_photo
 from cam_lightning.functional.box import rescale
-from cam_lightning.functional.overlay import COLOUR_MAPS, PNG_LEVEL, Caption, at_picture_size, localization_picture
+from cam_lightning.functional.map_colours import CHOICES
+from cam_lightning.functional.overlay import PNG_LEVEL, Caption, at_picture_size, localization_picture
 from cam_lightning.localization.photos import LocalizedImage, localized
 from cam_lightning.localization.side_threads import side_threads
 from cam_lightning.run.log import terminal
@@ -44,8 +45,8 @@ def predict_photos(
     an unknown colour map.
     """
     if colour_map is not None:
-        if colour_map not in COLOUR_MAPS:
-            raise ValueError(f"colour_map is one of {', '.join(COLOUR_MAPS)}; got {colour_map!r}")
+        if colour_map not in CHOICES:
+            raise ValueError(f"colour_map is one of {', '.join(CHOICES)}; got {colour_map!r}")
         (run_dir / "overlays").mkdir()
     assert network.recipe is not None
     photos = _Photos(paths, shown=colour_map is not None)

@@ -11,7 +11,7 @@ import torch
 import toy_network
 from torch import Tensor, nn
 
-from cam_lightning.backbone.network import ClassMapNetwork, PublishedWeights
+from cam_lightning.backbone.network import IMAGENET, ClassMapNetwork, GapNetwork, PublishedWeights
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import NoClassMapError
 
@@ -105,3 +105,27 @@ def test_a_network_without_a_pooled_linear_head_is_refused_by_name() -> None:
     with pytest.raises(NoClassMapError, match=r"ToyGap has no class activation map.*_gap"):
         ClassActivationMap().check(network, (224, 224))
     assert all(module.training for module in network.modules()), "it was looked at, and not changed"
+
+
+def test_it_says_in_which_unit_its_maps_are() -> None:
+    """A network's own word; of one of someone's own that has none, nothing."""
+    averaged = GapNetwork(
+        nn.Conv2d(3, 4, 3), nn.Linear(4, 2), normalization=IMAGENET, min_size=3, published=PublishedWeights({})
+    )
+    x = torch.randn(2, 3, 9, 13, generator=torch.Generator().manual_seed(0))
+    cam = ClassActivationMap()
+    assert cam.unit(averaged) == "logit per cell (mean over the cells + bias = logit)"
+    with torch.no_grad():
+        output = averaged.eval()(x)
+        map_BThw = cam(averaged, x, output, torch.tensor([[0, 1]] * 2))
+    torch.testing.assert_close(map_BThw.mean((2, 3)) + averaged.classifier.bias, output.logits_BC)
+    maximal = GapNetwork(
+        nn.Conv2d(3, 4, 3),
+        nn.Linear(4, 2),
+        normalization=IMAGENET,
+        min_size=3,
+        published=PublishedWeights({}),
+        pool="max",
+    )
+    assert cam.unit(maximal) == "weighted activation per cell"
+    assert cam.unit(toy_network.ToyGap(nn.Identity(), 3, 2)) == ""

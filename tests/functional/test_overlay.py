@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from cam_lightning.functional.map_colours import COLOUR_MAPS
 from cam_lightning.functional.overlay import (
-    COLOUR_MAPS,
     PREDICTION_COLOUR,
     TRUTH_COLOUR,
     Caption,
@@ -88,7 +88,7 @@ def test_extreme_values_are_drawn_without_a_warning(photo: np.ndarray, value: fl
 
 
 def test_an_unknown_colour_map_is_answered_with_the_choices(photo: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"inferno, viridis, turbo, jet; got 'hot'"):
+    with pytest.raises(ValueError, match=r"inferno, viridis, turbo, jet, diverging; got 'hot'"):
         heat_map(photo, np.ones((2, 2)), "hot")
 
 

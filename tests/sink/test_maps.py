@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from toy_localization import localization_of, plain_localizer, with_label_map
 
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.dataset.format.map_folder import read_score_map
 from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.localization.map_scorer import MapScorer, score_all
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy, MaxBoxAccuracyV2
@@ -130,3 +132,46 @@ def test_ids_that_can_be_no_file_are_an_error_before_any_image(tmp_path: Path, n
     source = Source(["fine", name])
     with pytest.raises(ValueError, match="cannot have a file"):
         Maps(str(tmp_path), ["val"]).start("val", source, [], 0, 1)
+
+
+def test_raw_maps_are_as_they_were_made_and_say_their_unit(tmp_path: Path) -> None:
+    """And `evaluate_maps` counts on them what it counts on their scores."""
+    localization, truth = batch()
+    for raw in (False, True):
+        sink = Maps(str(tmp_path / str(raw)), ["test"], map_size=(20, 28), raw=raw)
+        sink.start("test", Source(), [], 0, 1)
+        sink.add(localization._replace(unit="logit per cell"), truth, {})
+        sink.finish()
+        sink.merge()
+    folder = tmp_path / "True" / "maps" / "test"
+    for row, name in enumerate(IDS):
+        map_hw = np.load(folder / f"{name}.npy")
+        assert map_hw.dtype == np.float32
+        np.testing.assert_array_equal(map_hw, localization.label_map_Bhw[row].numpy())
+    assert json.loads((folder / "raw.json").read_text())["unit"] == "logit per cell"
+    assert not (tmp_path / "False" / "maps" / "test" / "raw.json").exists()
+    raw_scorer, scorer = (
+        MapScorer(tmp_path / each / "maps" / "test", tmp_path / each / "metadata" / "test", map_size=(20, 28))
+        for each in ("True", "False")
+    )
+    for each in (raw_scorer, scorer):
+        score_all(each, 1, lambda count: None)
+    assert raw_scorer.problems == []
+    assert "normalised" in raw_scorer.protocol["values"]
+    assert scorer.protocol["values"] == "scores"
+    for key in KEYS:
+        assert raw_scorer.results()[key] == pytest.approx(scorer.results()[key], abs=0.002)
+
+
+def test_a_raw_map_that_looks_like_scores_is_normalised_all_the_same(tmp_path: Path) -> None:
+    """At the size asked for and between 0 and 1 it would be taken as it is, were it not known to be raw."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([[0.25, 0.5], [0.25, 0.75]], np.float32))
+    (taken, _), (normalised, problems) = read_score_map(path, (2, 2)), read_score_map(path, (2, 2), raw=True)
+    assert taken is not None
+    assert normalised is not None
+    assert taken.tolist() == [[0.25, 0.5], [0.25, 0.75]]
+    assert normalised.tolist() == [[0, 0.5], [0, 1]]
+    assert problems == []
+    np.save(path, np.full((3, 4), 7.0))
+    assert read_score_map(path, (2, 2), raw=True)[1] == ["constant"]

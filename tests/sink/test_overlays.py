@@ -12,6 +12,8 @@ from PIL import Image
 from toy_localization import localization_of, plain_localizer
 
 from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.contracts import GroundTruth, Proposals
+from cam_lightning.functional.map_colours import BAR_HEIGHT
 from cam_lightning.functional.overlay import contact_sheet
 from cam_lightning.sink.overlays import Overlays
 
@@ -67,8 +69,76 @@ def test_none_is_none(data: Any, method: Any, trainer: Any, tmp_path: Path) -> N
 
 
 def test_an_unknown_colour_map_is_an_error_before_any_image(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="inferno, viridis, turbo, jet; got 'rainbow'"):
+    with pytest.raises(ValueError, match="inferno, viridis, turbo, jet, diverging; got 'rainbow'"):
         Overlays(str(tmp_path), colour_map="rainbow")
+
+
+@pytest.mark.parametrize("scale", ["sharde", 0, -1.0, True, float("nan")])
+def test_a_scale_that_there_is_not_is_an_error_before_any_image(tmp_path: Path, scale: Any) -> None:
+    with pytest.raises(ValueError, match="scale is own, shared, or a number above 0; got"):
+        Overlays(str(tmp_path), scale=scale)
+
+
+class Blank:
+    """Grey images of one size."""
+
+    ids = ("a", "b", "c")
+    class_names = ("x",)
+
+    def __len__(self) -> int:
+        return 3
+
+    def original(self, index: int) -> np.ndarray:
+        return np.full((240, 300, 3), 90, np.uint8)
+
+
+def seen_on_two_ranks(run_dir: Path, **options: Any) -> list[np.ndarray]:
+    """Maps whose maxima are 1, 4 and 2, one rank having two of them; pictures without their captions."""
+    nothing = torch.zeros(1, 1, dtype=torch.bool)
+    ranks = [Overlays(str(run_dir), **options) for _ in range(2)]
+    for number, sink in enumerate(ranks):
+        sink.start("test", Blank(), ["x"], number, 2)
+    for index, (rank, high) in enumerate(((1, 1.0), (0, 4.0), (1, 2.0))):
+        map_hw = torch.tensor([[0.0, high], [-8.0, 0.0]])
+        box = torch.tensor([[[150.0, 0, 300, 120]]])
+        localization = localization_of(
+            torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1), map_hw[None, None],
+            Proposals(box, (0,), nothing), map_hw[None], box[0], nothing[0], torch.tensor([index]),
+        )._replace(unit="logit per cell (mean = logit)")  # fmt: skip
+        truth = GroundTruth(torch.zeros(1).long(), torch.zeros(1, 0, 4), torch.tensor([0]), torch.tensor([[240, 300]]))
+        ranks[rank].add(localization, truth, {})
+    for sink in ranks:
+        sink.finish()
+    ranks[0].merge()
+    return [np.asarray(Image.open(path)) for _, path in sorted(written(run_dir, "test").items())]
+
+
+def test_one_scale_is_shared_over_all_ranks(tmp_path: Path) -> None:
+    """The corner of the highest map alone has the brightest colour, and a bar says what that is."""
+    own, shared = seen_on_two_ranks(tmp_path / "own"), seen_on_two_ranks(tmp_path / "shared", scale="shared")
+    fixed = seen_on_two_ranks(tmp_path / "fixed", scale=4)
+    assert len(own) == len(shared) == 3
+    corner = (20, 304 + 280)  # beside the box's outline
+    assert len({tuple(picture[corner]) for picture in own}) == 1
+    strengths = [int(np.abs(picture[corner].astype(int) - 90).sum()) for picture in shared]
+    assert strengths[0] < strengths[2] < strengths[1]
+    assert np.array_equal(shared[1][corner], own[1][corner])
+    for one, other, plain in zip(shared, fixed, own, strict=True):
+        assert np.array_equal(one, other)
+        assert one.shape[0] == plain.shape[0] + BAR_HEIGHT
+    assert not list((tmp_path / "shared" / "overlays" / "test").glob(".part*"))
+
+
+def test_evidence_against_the_class_is_seen_in_diverging_colours(tmp_path: Path) -> None:
+    """Bottom left it is: as a share of 8, the greatest absolute value of all."""
+    for_it, against = (20, 304 + 280), (220, 304 + 20)
+    plain = seen_on_two_ranks(tmp_path / "plain", scale="shared")
+    both = seen_on_two_ranks(tmp_path / "both", scale="shared", colour_map="diverging")
+    assert plain[1][against].tolist() == [90, 90, 90]
+    red, _, blue = both[1][against].astype(int).tolist()
+    assert blue > red + 40
+    red, _, blue = both[1][for_it].astype(int).tolist()
+    assert red > blue + 40
 
 
 @pytest.mark.parametrize(

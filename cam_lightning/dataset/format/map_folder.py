@@ -21,13 +21,16 @@ PROBLEMS = {
     "constant": "has one value: names no region; counted as any map is",
 }
 """What can be wrong with a map, and how it is counted. Normalising as in clovaai/wsolevaluation, inference.py."""
+RAW_FILE = "raw.json"
+"""Beside maps that are raw, not scores: it says what a value of them is."""
 BENCHMARK_RULE = PostProcessing("bicubic", normalise="minmax")
 
 
-def read_score_map(path: Path, size: tuple[int, int]) -> tuple[np.ndarray | None, list[str]]:
+def read_score_map(path: Path, size: tuple[int, int], raw: bool = False) -> tuple[np.ndarray | None, list[str]]:
     """Scores (H, W) in [0, 1], float64, of height and width `size`, and which of `PROBLEMS` the map has.
 
-    None where there is no map to be had of the file. A map of that size and range is taken as it is.
+    None where there is no map to be had of the file. A map of that size and range is taken as it is, unless it is known
+    to be `raw`: then it is upsampled and normalised whatever its size and range, which are no problem.
     """
     try:
         # Mapped: a header that promises more than the file holds is refused before memory is asked for.
@@ -40,14 +43,14 @@ def read_score_map(path: Path, size: tuple[int, int]) -> tuple[np.ndarray | None
         return None, ["unreadable"]
     if not isinstance(map_hw, np.ndarray) or map_hw.ndim != 2 or map_hw.size == 0 or map_hw.dtype.kind not in "fiub":
         return None, ["unreadable"]
-    problems = [] if map_hw.shape == size else ["other_size"]
+    problems = [] if raw or map_hw.shape == size else ["other_size"]
     with np.errstate(over="ignore"):  # what float32 cannot hold is not finite here
         raw_hw = map_hw.astype(np.float32)
     if not np.isfinite(raw_hw).all():
         return np.zeros(size), [*problems, "not_finite"]
     low, high = map_hw.min(), map_hw.max()
-    problems += ["constant"] * bool(low == high) + ["other_range"] * bool(low < 0 or high > 1)
-    if {"other_size", "other_range"} & set(problems):
+    problems += ["constant"] * bool(low == high) + ["other_range"] * bool(not raw and (low < 0 or high > 1))
+    if raw or {"other_size", "other_range"} & set(problems):
         return score_map(torch.from_numpy(raw_hw), size, BENCHMARK_RULE), problems
     return map_hw.astype(np.float64), problems
 

@@ -82,6 +82,14 @@ def read_photo(path: Path) -> np.ndarray:
     return decode(path.read_bytes(), str(path), upright=True)
 
 
+def upright_rgb(image: Image.Image) -> np.ndarray:
+    """uint8 RGB (H, W, 3) of an opened image, upright, by the rule of all files.
+
+    Raises ValueError for a mode that stands for no colour.
+    """
+    return _rgb(ImageOps.exif_transpose(image))
+
+
 def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
     """uint8 RGB (H, W, 3) of an encoded image; raises OSError, naming the image, when it cannot be decoded whole.
 
@@ -92,7 +100,7 @@ def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
             if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
                 raise ValueError(ZEROED)
             if upright:
-                return _rgb(ImageOps.exif_transpose(image))
+                return upright_rgb(image)
             whole = _plain_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
             return _rgb(image) if whole is None else whole
     except Exception as error:
