@@ -22,7 +22,11 @@ class CroppedSplit(ImageSplit):
         self.split = split
         self.ids = split.ids
         self.label_N = split.label_N
+        self.target_NC = split.target_NC
         self.crop_N4 = crop_N4
+
+    def content(self, index: int) -> bytes:
+        return self.crop_N4[index].tobytes() + self.split.content(index)
 
     def read(self, index: int) -> RawImage:
         image_HW3, boxes_N4, mask_HW = self.split.read(index)
