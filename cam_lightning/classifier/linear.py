@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cam_lightning.dataset.pipeline.option import is_number, seed, whole
 from cam_lightning.functional.average_precision import average_precision
 
 log = logging.getLogger(__name__)
@@ -49,15 +49,18 @@ class LinearClassifier:
         seed: int = 0,
     ) -> None:
         for option, values in (("c", [] if c is None else [c]), ("cs", list(cs))):
-            if not all(is_number(value) and value > 0 for value in values):
+            if not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
                 raise ValueError(f"classifier.{option} is above 0; got {values}")
+        for option, number, least in (("folds", folds, 2), ("max_iter", max_iter, 1), ("seed", seed, 0)):
+            if not isinstance(number, int) or isinstance(number, bool) or number < least:
+                raise ValueError(f"classifier.{option} is a whole number of at least {least}; got {number!r}")
         if c is None and not cs:
             raise ValueError("classifier.cs=[] leaves nothing to choose from; give classifier.c")
         self.c = c
         self.cs = sorted(map(float, cs))
-        self.folds = whole("classifier.folds", folds, 2)
-        self.max_iter = whole("classifier.max_iter", max_iter, 1)
-        self.seed = _seed(seed)
+        self.folds = folds
+        self.max_iter = max_iter
+        self.seed = seed
 
     def estimator(self, c: float) -> Any:
         """What scikit-learn fits; of two classes its one row says how much the second is meant."""
@@ -147,7 +150,3 @@ def _score(scores_NC: np.ndarray, target: np.ndarray) -> float:
         return float((scores_NC.argmax(1) == target).mean())
     each = [average_precision(scores_NC[:, column], target[:, column]) for column in range(target.shape[1])]
     return float(np.nanmean(each))
-
-
-def _seed(value: Any) -> int:
-    return seed("classifier.seed", value)

@@ -33,5 +33,7 @@ class Caltech256(DrawnPhotos):
         photos = in_class_folders(storage, top, () if self.clutter else (CLUTTER,))
         odd = [photo.class_name for photo in photos if not re.fullmatch(r"\d{3}\..+", photo.class_name)]
         if odd:
-            raise ValueError(f"{storage.describe(top + odd[0])} is no class of Caltech-256, whose folders are as 001.ak47")
+            raise ValueError(
+                f"{storage.describe(top + odd[0])} is no class of Caltech-256, whose folders are as 001.ak47"
+            )
         return photos

@@ -48,7 +48,9 @@ class Scene15(DrawnPhotos):
         tops = ("", "scene_categories/", "15-Scene/", "data/")
         top = next((top for top in tops if in_class_folders(storage, top)), None)
         if top is None:
-            raise self.not_laid_out(storage, f"folders of the classes {', '.join(CLASSES)}, or train and test with these")
+            raise self.not_laid_out(
+                storage, f"folders of the classes {', '.join(CLASSES)}, or train and test with these"
+            )
         return _photos(storage, top)
 
 

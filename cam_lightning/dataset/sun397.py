@@ -32,7 +32,9 @@ class Sun397(ListedPhotos):
     def listed(self, storage: Storage) -> tuple[list[str], dict[str, list[Photo]]]:
         top = self.top_of(storage, ["a"], ["SUN397"])
         lists, folder = self._lists(storage, top)
-        names = [_class_of(line, lists, f"{folder}ClassName.txt") for line in lists.read_lines(f"{folder}ClassName.txt")]
+        names = [
+            _class_of(line, lists, f"{folder}ClassName.txt") for line in lists.read_lines(f"{folder}ClassName.txt")
+        ]
         parts = {}
         for part, stem in (("train", "Training"), ("test", "Testing")):
             file = f"{folder}{stem}_{self.partition:02d}.txt"

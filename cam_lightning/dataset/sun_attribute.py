@@ -56,8 +56,8 @@ class SunAttribute(LabelledPhotos):
         storage = Storage(self.root)
         lists = storage if self.attributes is None else Storage(self.attributes)
         top = self.top_of(lists, list(FILES), ["SUNAttributeDB"])
-        paths, names, votes_NC = (_read(lists, f"{top}{file}", key) for file, key in FILES.items())
-        paths, names = _texts(paths, lists, f"{top}images.mat"), _texts(names, lists, f"{top}attributes.mat")
+        cells, labels, votes_NC = (_read(lists, f"{top}{file}", key) for file, key in FILES.items())
+        paths, names = _texts(cells, lists, f"{top}images.mat"), _texts(labels, lists, f"{top}attributes.mat")
         file = lists.describe(f"{top}attributeLabels_continuous.mat")
         if votes_NC.shape != (len(paths), len(names)) or votes_NC.dtype.kind not in "fiu":
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A linear classifier fitted to the training images' features and scored on the test images', of one split or several."""
+"""A linear classifier fitted to the training images' features, scored on the test images'; of one split or several."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def scored(scores_NC: np.ndarray, split: ImageSplit) -> tuple[dict[str, float], 
             "num_images": Spec("images", "count", better=None, headline=0),
             "average_precision/mean": AVERAGE_PRECISION,
         }
-    numbers, specs = {}, {}
+    numbers = {}
+    specs: dict[str, Spec] = {}
     for metric in (ClassificationError(), ClassMeanError(scores_NC.shape[1])):
         metric.update(torch.from_numpy(scores_NC[readable_N]), torch.from_numpy(split.label_N[readable_N]))
         numbers |= metric.compute()

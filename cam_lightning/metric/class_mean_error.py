@@ -1,4 +1,4 @@
-"""The classification error of an average class: scenes and objects are often reported so, since classes differ in size."""
+"""The classification error of an average class, which is often reported where classes differ in size."""
 
 from __future__ import annotations
 

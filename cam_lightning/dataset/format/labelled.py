@@ -62,7 +62,7 @@ class LabelledPhotos(LocalizationDataModule):
         raise self.not_laid_out(storage, ", ".join(names))
 
     def require_files(self, storage: Storage, paths: Sequence[str], list_name: str) -> None:
-        """Raises FileNotFoundError for listed images that are not there, and ValueError for one that is listed twice."""
+        """Raises FileNotFoundError for listed images that are not there, ValueError for one that is listed twice."""
         folders = {path.rpartition("/")[0] for path in paths}
         present = {f"{folder}/{name}".lstrip("/") for folder in folders for name in storage.names(folder)}
         missing = [path for path in paths if path not in present]
