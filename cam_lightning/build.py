@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.backbone.probe import probe
 from cam_lightning.backbone.weights import weights_num_classes
 from cam_lightning.callback.specs_file import SpecsFile
 from cam_lightning.contracts import NoClassMapError, Recipe
@@ -141,6 +142,51 @@ def network_for_photos(config: DictConfig) -> TrunkNetwork:
         box=instantiate(config.box, _trust(config)),
     )
     return network.eval().to(_device(config.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkNetwork:
+    """The network whose features a probe reads, in eval mode on `config.device`; its classifier is still another's.
+
+    It is that of `config.checkpoint`, or a backbone whose weights cover every layer but the classifier; from here on
+    `config.method` says what the probe changes of it. Raises ValueError for layers that would stay at random, and
+    for a network that its method has changed.
+    """
+    part = plain(config.network_part)
+    if (config.method or {}).get("network_part") not in (None, part):
+        raise ValueError("the method adds layers to the network: a probe reads one that is as its backbone builds it")
+    OmegaConf.update(config, "method.network_part", None, force_add=True)
+    if config.checkpoint is not None:
+        network, _ = _checkpoint_network(config)
+    elif config.backbone.get("weights", "none") == "none":
+        raise ValueError("no network to probe: give checkpoint=RUN, or backbone.weights=imagenet or =FILE")
+    else:
+        network = instantiate(config.backbone, _trust(config), num_classes=1)
+        random = [layer for layer in network.new_layers if layer not in network.heads]
+        if random:
+            raise ValueError(
+                f"backbone.weights={config.backbone.weights} does not cover {', '.join(random)}, which would stay at "
+                "random values: a probe needs all layers but the classifier to be trained"
+            )
+    OmegaConf.update(config, "method.network_part", part, force_add=True)
+    network = probe(network, part["layer"], normalise)
+    return network.eval().to(_device(config.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_draws(config: DictConfig) -> list[LocalizationDataModule]:
+    """The dataset of each split that `config.draws` names, by the dataset's own option; the first becomes the run's.
+
+    Raises ValueError for a dataset whose split is fixed, and for fewer than two.
+    """
+    option = located(config.dataset["_target_"], _trust(config), "dataset._target_").DRAWN_BY  # type: ignore[attr-defined]
+    if option is None:
+        raise ValueError(f"draws={list(config.draws)}: this dataset's split is fixed; leave draws out")
+    if len(config.draws) < 2 or len(set(config.draws)) < len(config.draws):
+        raise ValueError(f"draws are two splits or more, each another, as draws=[0,1,2]; got {list(config.draws)}")
+    datas = []
+    for value in reversed(config.draws):
+        OmegaConf.update(config, f"dataset.{option}", value)
+        datas.append(build_data(config))
+    return datas[::-1]
 
 
 def _device(name: str) -> torch.device:

@@ -24,8 +24,8 @@ from cam_lightning.run.place import CONF, PACKAGE, VERSION_BASE
 
 FLOOR = {
     **dict.fromkeys(("functional", "run"), 0),
-    **dict.fromkeys(("backbone", "cam", "box", "metric", "dataset"), 1),
-    **dict.fromkeys(("localization", "method", "evaluator"), 2),
+    **dict.fromkeys(("backbone", "cam", "box", "metric", "dataset", "classifier"), 1),
+    **dict.fromkeys(("localization", "method", "evaluator", "feature"), 2),
     **dict.fromkeys(("callback", "sink", "logger", "report"), 3),
     **dict.fromkeys(("build", "sweep"), 4),
     **dict.fromkeys(("launch", "api"), 5),
@@ -42,8 +42,10 @@ LIBRARIES_LEFT_OUT = {
     for room in (*FLOOR, *COMMANDS)
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
-PARTS = ("dataset", "backbone", "method", "cam", "box", "metric", "evaluator", "callback")
+PARTS = ("dataset", "backbone", "method", "cam", "box", "metric", "evaluator", "callback", "classifier")
 """Our own parts: each yaml instantiates."""
+CALLED = ("backbone", "cam", "box", "metric", "evaluator", "classifier")
+"""Parts that are functions, or objects to be called."""
 CHOICES = ("trainer", "logger", "paths", "experiment")
 """Third-party and machine choices: each yaml composes."""
 NESTING = ("metric", "evaluator", "callback", "logger")
@@ -190,7 +192,9 @@ def test_parts_that_can_be_on_together_nest_under_their_own_name(group: str, cho
 @pytest.mark.parametrize("name", ["train", "evaluate"])
 @pytest.mark.parametrize(("group", "choice"), choices(*CHOICES))
 def test_every_choice_composes(name: str, group: str, choice: str) -> None:
-    config = composed(f"{group}={choice}", name=name)
+    # A folder of experiments is part of their names.
+    group, _, folder = group.partition("/")
+    config = composed(f"{group}={folder}{'/' * bool(folder)}{choice}", name=name)
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     assert group == "experiment" or group in resolved
@@ -203,7 +207,8 @@ def test_every_part_composes_and_instantiates(group: str, choice: str, tmp_path:
         pytest.skip("timm is not installed")
     top = group.partition("/")[0]
     several = f"{group}=[{choice}]" if group in NESTING else f"{group}={choice}"
-    config = composed(several, f"run_dir={tmp_path}", f"paths.data={tmp_path}/nowhere")
+    name = "probe" if top == "classifier" else "train"
+    config = composed(several, f"run_dir={tmp_path}", f"paths.data={tmp_path}/nowhere", name=name)
     node = OmegaConf.select(config, group.replace("/", "."))
     if group in NESTING:
         assert list(node) == [choice]
@@ -218,7 +223,7 @@ def test_every_part_composes_and_instantiates(group: str, choice: str, tmp_path:
         extra = {"localizer": plain_localizer(ToyGap(nn.Identity(), 3, 3)), "metrics": {"gt": GtKnownError()}}
     with torch.device("meta" if group == "backbone" else "cpu"):
         part = instantiate(node, **extra)
-    assert callable(part) if top in ("backbone", "cam", "box", "metric", "evaluator") else part is not None
+    assert callable(part) if top in CALLED else part is not None
     if choice == "localization":
         assert isinstance(part, LocalizationCallback)
         assert len(part.sinks) == len(config.callback.localization.sinks)
@@ -227,7 +232,7 @@ def test_every_part_composes_and_instantiates(group: str, choice: str, tmp_path:
 def test_training_and_evaluation_build_the_same() -> None:
     """A callback that evaluation forgets would vanish without a word; only checkpoints need none there."""
     train, evaluate = composed(), composed(name="evaluate")
-    for group in (*PARTS, "trainer", "paths", "logger"):
+    for group in (*(part for part in PARTS if part != "classifier"), "trainer", "paths", "logger"):
         ours, theirs = (OmegaConf.to_container(config[group], resolve=True) for config in (train, evaluate))
         if group == "callback":
             assert isinstance(ours, dict)

@@ -60,6 +60,8 @@ class Folder(LocalizationDataModule):
     class belong to no split.
     """
 
+    DRAWN_BY = "split_seed"
+
     def __init__(
         self,
         root: str,

@@ -144,6 +144,14 @@ def restore_callbacks(trainer: Any, content: dict[str, Any]) -> None:
             callback.load_state_dict(states[callback.state_key])
 
 
+def save_network(run: RunDirectory, method: Any) -> Path:
+    """Writes what a method's network is, and how to build it again, as the run's last checkpoint: nothing to go on."""
+    path = run.path / "checkpoints" / LAST
+    state = {f"network.{name}": value for name, value in method.network.state_dict().items()}
+    WholeCheckpoints().save_checkpoint({"state_dict": state, DESCRIPTION: method.description}, path)
+    return path
+
+
 class WholeCheckpoints(TorchCheckpointIO):
     """What a Trainer saves with: whole or not at all, and never in place of the last good one before it is.
 

@@ -54,6 +54,8 @@ class LocalizationDataModule(LightningDataModule):
 
     SOURCE = ""
     """What must be fetched, and from which project, in words for people; empty where nothing is."""
+    DRAWN_BY: str | None = None
+    """The option that draws another training and test split of the same images; None where these are fixed."""
 
     def __init__(
         self,
@@ -179,6 +181,11 @@ class LocalizationDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader("test")
 
+    def batches_of(self, split: ImageSplit) -> DataLoader[Any]:
+        """Any split's images, every one once and in its order, as evaluation sees them, on this process alone."""
+        examples = Examples(split, self.input_size, None, self.seed, self.on_bad_image)
+        return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, 0, 1))
+
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Notes which images of the batch could not be read."""
         trainer = self.trainer
@@ -267,7 +274,10 @@ def _chosen(classes: Any, names: list[str]) -> list[int]:
 
 
 def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -> None:
-    counts = np.bincount(split.label_N, minlength=len(names))
+    if split.target_NC is None:
+        counts = np.bincount(split.label_N, minlength=len(names))
+    else:
+        counts = np.nansum(split.target_NC, axis=0)
     empty = [names[i] for i in np.flatnonzero(counts == 0)]
     if empty:
         raise ValueError(

@@ -51,6 +51,9 @@ class ImageSplit(ABC):
     ids: Sequence[str]
     label_N: np.ndarray
     """int64, one per image."""
+    target_NC: np.ndarray | None = None
+    """float32, where images have several labels at once: 1 holds, 0 does not, NaN is not known; `label_N` is then one
+    that holds best. None where every image has the one label."""
     exif: str = "stored"
     """What the pixels are, of photos that EXIF turns: `stored` as in the file, `upright`, or `auto`: stored, and it
     is not known whether boxes were drawn on them so."""
@@ -62,6 +65,14 @@ class ImageSplit(ABC):
     def encoded(self, index: int) -> tuple[str, bytes] | None:
         """Where the image's file is, and its bytes; None where images are made, not read. Raises as `read`."""
         return None
+
+    def content(self, index: int) -> bytes:
+        """What the image's pixels follow from: of equal bytes equal pixels are read. Raises as `read`."""
+        encoded = self.encoded(index)
+        if encoded is not None:
+            return self.exif.encode() + encoded[1]
+        image_HW3 = self.read(index).image_HW3
+        return str(image_HW3.shape).encode() + image_HW3.tobytes()
 
     def annotation(self, index: int) -> Annotation:
         """The image's boxes; a split that knows them without decoding overrides this."""
@@ -89,6 +100,7 @@ class Subset(ImageSplit):
         self.indices = np.asarray(indices, dtype=np.int64)
         self.ids = SelectedStrings(split.ids, self.indices)
         self.label_N = split.label_N[self.indices] if label_N is None else label_N
+        self.target_NC = None if split.target_NC is None else split.target_NC[self.indices]
         self.exif = split.exif
 
     def read(self, index: int) -> RawImage:
@@ -96,6 +108,9 @@ class Subset(ImageSplit):
 
     def encoded(self, index: int) -> tuple[str, bytes] | None:
         return self.split.encoded(int(self.indices[index]))
+
+    def content(self, index: int) -> bytes:
+        return self.split.content(int(self.indices[index]))
 
     def annotation(self, index: int) -> Annotation:
         return self.split.annotation(int(self.indices[index]))
@@ -124,7 +139,12 @@ class Splits(NamedTuple):
 
 
 def keep_classes(split: ImageSplit, classes: Sequence[int]) -> Subset:
-    """The images of some classes, labelled 0, 1, … in the order of `classes`."""
+    """The images of some classes, labelled 0, 1, … in the order of `classes`.
+
+    Raises ValueError for images of several labels, which would be of a class and of none at once.
+    """
+    if split.target_NC is not None:
+        raise ValueError("dataset.classes chooses among images of one label each, and these have several")
     new_label = np.full(1 + max([*classes, split.label_N.max(initial=0)]), -1, dtype=np.int64)
     new_label[list(classes)] = np.arange(len(classes))
     label_N = new_label[split.label_N]
@@ -175,6 +195,22 @@ def hold_out_by_id(split: ImageSplit, fraction: float, seed: int | str) -> tuple
         else:
             held[members] = False
     return Subset(split, np.flatnonzero(~held)), Subset(split, np.flatnonzero(held))
+
+
+def draw_per_class(split: ImageSplit, counts: Sequence[int | None], seed: int) -> list[Subset]:
+    """Disjoint subsets with so many images of every class, drawn by the hash of (seed, id); None: all that are left.
+
+    So the images of one class are nothing to another's, nor the order in which they were found. Where a class has
+    too few for all of them, the last subsets get what there is. In each the split's order is kept.
+    """
+    rank_N = np.array([_rank(f"draw {seed}", identity) for identity in split.ids], np.float64)
+    drawn: list[list[np.ndarray]] = [[] for _ in counts]
+    for members in _members(split):
+        rest = members[np.argsort(rank_N[members], kind="stable")]
+        for part, count in zip(drawn, counts, strict=True):
+            part.append(rest[:count])
+            rest = rest[len(part[-1]) :]
+    return [Subset(split, np.sort(np.concatenate([*part, np.zeros(0, np.int64)]))) for part in drawn]
 
 
 def fingerprint(ids: Sequence[str]) -> str:
