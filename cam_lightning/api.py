@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import PIL.Image
 from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.backbone.network import TrunkNetwork
@@ -90,12 +91,13 @@ def localize(
     """Classes, maps and boxes of images of any sizes, one by one in their order, as evaluation makes them.
 
     Images are read, and results made, batch by batch as they are asked for, so any number fits into memory; an
-    array of several images (B, H, W, 3) is its images. Files are turned upright as their EXIF orientation says, and
-    boxes are in those pixels. What is not given is as the network was loaded, or else 224, the class activation map
-    and the largest component above 20 % of its maximum. Everything is float32.
+    array of several images (B, H, W, 3) is its images. Files and PIL images are turned upright as their EXIF
+    orientation says, and boxes are in those pixels. What is not given is as the network was loaded, or else 224, the
+    class activation map and the largest component above 20 % of its maximum. Everything is float32.
 
     Raises ValueError for a network in training mode, for one without a class activation map where `cam` needs one,
-    and for arrays other than uint8 (H, W, 3); OSError for a file that cannot be read, when its turn comes.
+    and for arrays other than uint8 (H, W, 3); when their turn comes, OSError for a file that cannot be read, and
+    FloatingPointError for a network whose output is not finite.
     """
     recipe = getattr(network, "recipe", None) or Recipe([], (224, 224), ClassActivationMap(), LargestComponent())
     recipe = Recipe(
@@ -104,5 +106,6 @@ def localize(
         cam or recipe.cam,
         box or recipe.box,
     )
-    several = images.ndim == 4 if isinstance(images, np.ndarray) else not isinstance(images, str | os.PathLike)
+    one = str | os.PathLike | PIL.Image.Image
+    several = images.ndim == 4 if isinstance(images, np.ndarray) else not isinstance(images, one)
     return localized(network, images if several else [images], recipe, batch_size)  # type: ignore[arg-type, list-item]

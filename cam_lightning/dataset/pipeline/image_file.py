@@ -82,6 +82,18 @@ def read_photo(path: Path) -> np.ndarray:
     return decode(path.read_bytes(), str(path), upright=True)
 
 
+def photo_pixels(image: Image.Image) -> np.ndarray:
+    """uint8 RGB (H, W, 3) of an image that Pillow has opened or made, by the same rule, upright as `read_photo`'s.
+
+    Raises OSError where it cannot be decoded whole.
+    """
+    try:
+        return _rgb(ImageOps.exif_transpose(image))
+    except Exception as error:
+        name = getattr(image, "filename", "") or f"a PIL image of mode {image.mode}"
+        raise OSError(f"{name} cannot be read as an image: {error}") from error
+
+
 def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
     """uint8 RGB (H, W, 3) of an encoded image; raises OSError, naming the image, when it cannot be decoded whole.
 
