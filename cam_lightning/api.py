@@ -96,8 +96,8 @@ def localize(
     class activation map and the largest component above 20 % of its maximum. Everything is float32.
 
     Raises ValueError for a network in training mode, for one without a class activation map where `cam` needs one,
-    and for what is no path, PIL image or uint8 array (H, W, 3); OSError for a file that cannot be read, when its turn
-    comes.
+    and for what is no path, PIL image or uint8 array (H, W, 3); when their turn comes, OSError for a file that cannot
+    be read, and FloatingPointError for a network whose output is not finite.
     """
     recipe = getattr(network, "recipe", None) or Recipe([], (224, 224), ClassActivationMap(), LargestComponent())
     recipe = Recipe(

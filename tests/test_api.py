@@ -273,7 +273,7 @@ def test_a_network_of_one_s_own_needs_no_recipe(photos: list[np.ndarray]) -> Non
     ids=lambda image: f"{type(image).__name__} {tuple(image.shape)}",
 )
 def test_other_arrays_are_refused(run_dir: Path, image: Any) -> None:
-    with pytest.raises(ValueError, match=r"a path, a PIL image, or a uint8 RGB array \(H, W, 3\); got"):
+    with pytest.raises(ValueError, match=r"a path, a PIL image or a uint8 RGB array \(H, W, 3\); got"):
         list(localize(load(run_dir), [image]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from cam_lightning.localization.localizer import Localizer, Maps, protocol
 from cam_lightning.localization.side_threads import side_threads
 from cam_lightning.method.base import log_exactly
 from cam_lightning.metric.degenerate_maps import DegenerateMaps
+from cam_lightning.run.file import json_text
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class LocalizationCallback(Callback):
             for selector in arm.selectors():
                 if self.run_dir is not None and selector.curves:
                     path = self.run_dir / f"threshold_curves{ending}{of_arm}.json"
-                    path.write_text(json.dumps(selector.curves) + "\n", encoding="utf-8")
+                    path.write_text(json_text(selector.curves) + "\n", encoding="utf-8")
 
     def _all_metrics(self) -> list[Any]:
         baselines = [metric for metrics in self.baseline_metrics.values() for metric in metrics]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from cam_lightning.contracts import (
     Localization,
     Network,
 )
+from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.functional.ranking import rank_of_label, ranked_classes
 
@@ -118,14 +119,22 @@ class Localizer:
         return localizations
 
     @torch.no_grad()
-    def pixels(self, pixels_B3HW: Tensor, index_B: Tensor, size_B2: Tensor) -> dict[str, Localization]:
-        """Localizes uint8 RGB images at the input size, in float32, as evaluation does down to the last bits."""
+    def pixels(
+        self, pixels_B3HW: Tensor, index_B: Tensor, size_B2: Tensor, names_B: Sequence[str] | None = None
+    ) -> dict[str, Localization]:
+        """Localizes uint8 RGB images at the input size, in float32, as evaluation does down to the last bits.
+
+        Raises FloatingPointError, with the images' names, where the network's output is not finite.
+        """
         network: Any = self.network
         device = next(network.parameters()).device
         with full_float32(device.type):
             image_B3HW = normalised(pixels_B3HW.to(device), *self.network.normalization)
             image_B3HW = image_B3HW.contiguous(memory_format=torch.channels_last)
-            maps = self.maps(image_B3HW, self.network(image_B3HW), index_B)
+            output = self.network(image_B3HW)
+            names_B = [f"image {index}" for index in index_B.tolist()] if names_B is None else names_B
+            require_finite_output(network, image_B3HW, output.logits_BC, names_B.__getitem__)
+            maps = self.maps(image_B3HW, output, index_B)
         return self.boxed(maps, size_B2, (pixels_B3HW.shape[2], pixels_B3HW.shape[3]))
 
 

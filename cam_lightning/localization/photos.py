@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import Network, Recipe
-from cam_lightning.dataset.pipeline.image_file import read_photo, upright_rgb
+from cam_lightning.dataset.pipeline.image_file import photo_pixels, read_photo
 from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.localization.localizer import Localizer
 
 Image = str | os.PathLike[str] | np.ndarray | PIL.Image.Image
-"""A file, its pixels (uint8 RGB (H, W, 3)), or a PIL image of any mode that stands for colours."""
+"""A file, its pixels, uint8 RGB (H, W, 3), or a PIL image, which is turned upright as a file is."""
 
 
 class LocalizedImage(NamedTuple):
@@ -45,11 +45,17 @@ class LocalizedImage(NamedTuple):
     """bool: the map named no region, so the box is the whole image."""
 
 
-def localized(network: Network, images: Iterable[Image], recipe: Recipe, batch_size: int) -> Iterator[LocalizedImage]:
-    """Localizes images as they come.
+def localized(
+    network: Network,
+    images: Iterable[Image],
+    recipe: Recipe,
+    batch_size: int,
+    name: Callable[[int], str] | None = None,
+) -> Iterator[LocalizedImage]:
+    """Localizes images as they come; `name` tells what an error calls one of them, by its position.
 
     Raises ValueError, at once, for a network that has no such map or is in training mode; OSError or ValueError for
-    what is no image, when it is its turn.
+    what is no image, and FloatingPointError where the network's output is not finite, when it is its turn.
     """
     if getattr(network, "training", False):
         raise ValueError("the network is in training mode, where dropout and batch statistics blur it: network.eval()")
@@ -57,22 +63,28 @@ def localized(network: Network, images: Iterable[Image], recipe: Recipe, batch_s
         raise ValueError(f"batch_size is at least 1; got {batch_size}")
     localizer = Localizer(network, {"": recipe.cam}, {"": recipe.box})
     localizer.check(recipe.input_size)
-    return _one_by_one(localizer, iter(images), recipe, batch_size)
+    return _one_by_one(localizer, iter(images), recipe, batch_size, name)
 
 
 def _one_by_one(
-    localizer: Localizer, images: Iterator[Image], recipe: Recipe, batch_size: int
+    localizer: Localizer,
+    images: Iterator[Image],
+    recipe: Recipe,
+    batch_size: int,
+    name: Callable[[int], str] | None,
 ) -> Iterator[LocalizedImage]:
-    def seen(image: Image) -> tuple[Tensor, tuple[int, int]]:
+    def seen(image: Image) -> tuple[Tensor, tuple[int, int], str | None]:
         """At the input size: of a whole batch, the originals would be too many to hold."""
         pixels_HW3 = _pixels(image)
-        return resized_view(pixels_HW3, None, recipe.input_size), (pixels_HW3.shape[0], pixels_HW3.shape[1])
+        path = str(image) if isinstance(image, str | os.PathLike) else None
+        return resized_view(pixels_HW3, None, recipe.input_size), (pixels_HW3.shape[0], pixels_HW3.shape[1]), path
 
     first = 0
     while batch := list(map(seen, islice(images, batch_size))):
-        shown, sizes = zip(*batch, strict=True)
+        shown, sizes, paths = zip(*batch, strict=True)
         index_B = torch.arange(first, first + len(batch))
-        found = localizer.pixels(torch.stack(shown), index_B, torch.tensor(sizes))[""]
+        names_B = [name(first + row) if name else path or f"image {first + row}" for row, path in enumerate(paths)]
+        found = localizer.pixels(torch.stack(shown), index_B, torch.tensor(sizes), names_B)[""]
         for row, size in enumerate(sizes):
             classes_T = found.classes_BT[row]
             yield LocalizedImage(
@@ -100,9 +112,9 @@ def _pixels(image: Image) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return read_photo(Path(image).expanduser())
     if isinstance(image, PIL.Image.Image):
-        return upright_rgb(image)
+        return photo_pixels(image)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"an image is a path, a PIL image, or a uint8 RGB array (H, W, 3); got {given}")
+        raise ValueError(f"an image is a path, a PIL image or a uint8 RGB array (H, W, 3); got {given}")
     # torch takes neither mirrored arrays nor, without a warning, those that may not be written.
     return np.require(image, requirements=["C", "W"])

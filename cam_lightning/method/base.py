@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss, Spec
+from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.metric.classification_error import ClassificationError
 from cam_lightning.run.earlier import upgraded_state
@@ -162,6 +163,8 @@ class Method(LightningModule):
     # --- evaluation
 
     def on_validation_start(self) -> None:
+        # Of a training that has failed, the loss says more than what its weights make of validation images.
+        self._require_finite_loss()
         self._start_evaluation(self.val_error, self.val_loss)
 
     def on_test_start(self) -> None:
@@ -191,9 +194,17 @@ class Method(LightningModule):
             return None
         with self.evaluating():
             output = self.network(batch.image_B3HW)
+            require_finite_output(self.network, batch.image_B3HW, output.logits_BC, lambda row: self._id(batch, row))
         error.update(output.logits_BC, batch.truth.label_B)
         loss.update(F.cross_entropy(output.logits_BC, batch.truth.label_B, reduction="none"))
         return output
+
+    def _id(self, batch: Batch, row: int) -> str:
+        """What the image in a row of an evaluation's batch is called."""
+        examples = getattr(getattr(self.trainer, "datamodule", None), "examples", {})
+        split = "test" if self.trainer.testing else "val"
+        index = int(batch.index_B[row])
+        return str(examples[split].ids[index]) if split in examples else f"image {index}"
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -57,7 +57,7 @@ def predict_photos(
         Progress(*columns, console=terminal(), transient=True) as progress,
     ):
         bar = progress.add_task("photos", total=len(paths))
-        results = localized(network, photos.pixels(), network.recipe, batch_size)
+        results = localized(network, photos.pixels(), network.recipe, batch_size, photos.name)
         seen = ((photos.next(), found, run_dir, colour_map) for found in results)
         for row in _ahead(_drawn, seen):
             predictions.add(row)
@@ -96,6 +96,7 @@ class _Photos:
         self.shown = shown
         self.unreadable: list[tuple[Path, str]] = []
         self._waiting: deque[_Photo] = deque()
+        self._readable: list[Path] = []
 
     def pixels(self) -> Iterator[np.ndarray]:
         """uint8 RGB (H, W, 3) of every photo that can be read; `next` tells which they are."""
@@ -104,12 +105,17 @@ class _Photos:
                 log.warning("left out: %s", pixels_HW3)
                 self.unreadable.append((path, str(pixels_HW3)))
                 continue
+            self._readable.append(path)
             self._waiting.append(_Photo(number, path, at_picture_size(pixels_HW3) if self.shown else None))
             yield pixels_HW3
 
     def next(self) -> _Photo:
         """The photos that `pixels` gave, one by one."""
         return self._waiting.popleft()
+
+    def name(self, position: int) -> str:
+        """The path of a photo by its position among those that `pixels` gave."""
+        return str(self._readable[position])
 
 
 def _read(path: Path) -> np.ndarray | OSError:

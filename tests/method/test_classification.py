@@ -241,16 +241,33 @@ def test_loss_and_errors_are_means_over_images_not_over_batches(
     assert results["test/loss"] != pytest.approx(sum(batch_means) / 3, rel=1e-3), "or this shows nothing"
 
 
-def test_a_loss_that_is_not_a_number_is_not_left_out_of_the_mean(network: Any, data: Any, trainer: Any) -> None:
-    class NanForOne(Classification):
+def test_an_image_without_a_finite_answer_ends_the_evaluation(network: Any, data: Any, trainer: Any) -> None:
+    class NanForTwo(Classification):
         def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
             batch = super().on_after_batch_transfer(batch, dataloader_idx)
-            batch.image_B3HW[batch.index_B == 3] = float("nan")
+            batch.image_B3HW[(batch.index_B == 6) | (batch.index_B == 9)] = float("nan")
             return batch
 
-    testing = trainer()
-    testing.test(NanForOne(network, optimizer=SGD, schedule=None, learning_rate=0.1), datamodule=data, verbose=False)
-    assert math.isnan(logged(testing)["test/loss"])
+    module = NanForTwo(network, optimizer=SGD, schedule=None, learning_rate=0.1)
+    with pytest.raises(FloatingPointError, match=r"no finite number for test/6, test/9: its normalised input"):
+        trainer().test(module, datamodule=data, verbose=False)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_broken_layer_is_named_with_the_first_images_of_the_split(
+    network: Any, data: Any, trainer: Any, split: str
+) -> None:
+    with torch.no_grad():
+        network.trunk.bias[1] = 1e34
+        network.classifier.weight[2] *= 1e8
+    evaluate = getattr(trainer(), {"val": "validate", "test": "test"}[split])
+    with pytest.raises(FloatingPointError) as error:
+        evaluate(method(network), datamodule=data, verbose=False)
+    ids = data.examples[split].ids
+    expected = f"no finite number for {ids[0]}, {ids[1]}, {ids[2]} and 2 more of this batch: the first layer whose "
+    assert expected in str(error.value)
+    assert "output is not finite is classifier (Linear, values up to 1e+34 at its input)" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_fit_logs_train_and_validation_of_every_epoch_from_zero(network: Any, data: Any, trainer: Any) -> None:

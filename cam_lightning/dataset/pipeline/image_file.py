@@ -82,12 +82,16 @@ def read_photo(path: Path) -> np.ndarray:
     return decode(path.read_bytes(), str(path), upright=True)
 
 
-def upright_rgb(image: Image.Image) -> np.ndarray:
-    """uint8 RGB (H, W, 3) of an opened image, upright, by the rule of all files.
+def photo_pixels(image: Image.Image) -> np.ndarray:
+    """uint8 RGB (H, W, 3) of an image that Pillow has opened or made, by the same rule, upright as `read_photo`'s.
 
-    Raises ValueError for a mode that stands for no colour.
+    Raises OSError where it cannot be decoded whole.
     """
-    return _rgb(ImageOps.exif_transpose(image))
+    try:
+        return _rgb(ImageOps.exif_transpose(image))
+    except Exception as error:
+        name = getattr(image, "filename", "") or f"a PIL image of mode {image.mode}"
+        raise OSError(f"{name} cannot be read as an image: {error}") from error
 
 
 def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
@@ -100,7 +104,7 @@ def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
             if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
                 raise ValueError(ZEROED)
             if upright:
-                return upright_rgb(image)
+                return _rgb(ImageOps.exif_transpose(image))
             whole = _plain_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
             return _rgb(image) if whole is None else whole
     except Exception as error:

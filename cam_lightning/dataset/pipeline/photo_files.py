@@ -21,7 +21,7 @@ def find_photos(images: str | Sequence[str]) -> list[Path]:
     A path that exists means itself, whatever characters it has. A folder stands for every image file in it and
     below it, links followed, hidden ones and what systems keep there left out; anything else is a glob, in which
     `**` goes down any number of folders. A list may also be given as text, `[it's.jpg, a=b.jpg]`. Raises
-    FileNotFoundError for a path or glob without any file.
+    FileNotFoundError for an empty path, and for a path or glob without any file.
     """
     if isinstance(images, str):
         images = _listed(images)
@@ -44,6 +44,9 @@ def _listed(images: str) -> list[str]:
 
 
 def _files(wanted: str) -> list[Path]:
+    if not wanted.strip():
+        # As a path it would be the working directory.
+        raise FileNotFoundError("images= names no image: give files, folders or globs; images=. is this folder")
     path = Path(wanted).expanduser()
     if path.is_dir():
         found = sorted(_photos_below(path))
