@@ -26,6 +26,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     localizer = build_localizer(config, network, data.input_size)
     method = build_method(config, network, data)
     trainer = build_trainer(config, run, localizer)
+    data.require_images(trainer.world_size, *(["val"] if config.select_threshold else []), "test")
     if config.select_threshold:
         if "val" not in data.examples:
             raise ValueError(

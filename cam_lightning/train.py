@@ -34,6 +34,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     localizer = build_localizer(config, network, data.input_size)
     method = build_method(config, network, data)
     trainer = build_trainer(config, run, localizer)
+    validates = config.trainer.limit_val_batches != 0
+    data.require_images(trainer.world_size, "train", *(["val"] if validates else []), "test")
     found = newest_checkpoint(run) if run.is_resumed else None
     if found is not None:
         require_same_data(found[1], data)

@@ -13,7 +13,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from cam_lightning.contracts import Rewindable
-from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS
+from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS, read_checkpoint
 from cam_lightning.run.interruption import interruption
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,16 @@ class Checkpoints(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and self.best_model_path:
             # Its own value, not one that a checkpoint remembers: the file may be younger than the checkpoint.
-            content = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
-            if content.get("monitor") == self.monitor:
-                self.best_value = content["best_value"]
+            self.best_value = self._value_of_best()
+
+    def _value_of_best(self) -> float | None:
+        """The value that `best.ckpt` has of what is monitored; None, with a warning, where the file is damaged."""
+        try:
+            content = read_checkpoint(self.best_model_path)
+        except ValueError as error:
+            log.warning("%s; the best validation from here on takes its place", error)
+            return None
+        return content.get("best_value") if content.get("monitor") == self.monitor else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Before anything else that the ranks do together, which would only hang.

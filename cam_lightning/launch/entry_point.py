@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 
@@ -61,6 +62,10 @@ def entry_point(name: str) -> Callable[[], None]:
         try:
             require_trusted_hydra(name, sys.argv[1:])
             task()
+        except KeyboardInterrupt:
+            # Before a run began, or of a sweep, whose jobs have said for themselves how they ended.
+            print("\ninterrupted", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
         except SystemExit as stop:
             if stop.code and not was_composed and (hint := suggestion(name, sys.argv[1:])):
                 print(hint, file=sys.stderr)
@@ -90,9 +95,8 @@ def run_job(name: str, config: DictConfig) -> None:
             _record_end(run, "interrupted" if interrupted else "failed", command, error)
         if isinstance(error, Interrupted):
             exit_code = error.exit_code
-            if run is not None and run.is_writer:
-                way_on = shlex.join(["python", "-m", f"cam_lightning.{name}", f"resume={run.path}"])
-                print(f"\n{error}{f'; to go on: {way_on}' if 'resume' in config else ''}", file=sys.stderr)
+            if run is None or run.is_writer:
+                print(f"\n{error}{_way_on(name, config, run)}", file=sys.stderr)
             sys.exit(exit_code)
         cause = root_cause(error)
         if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
@@ -123,8 +127,11 @@ def _open_run(name: str, config: DictConfig) -> tuple[RunDirectory, DictConfig]:
         overrides = command_line()
         config = resumed_config(run, overrides)
         _trust_the_command_line_alone(config, overrides)
+        # Of the run as it was: where this one is killed, `report` draws it anew.
+        run.remove("report.html")
         return run, config
     except BaseException:
+        _draw_if_missing(run)
         run.unlock()
         raise
 
@@ -148,6 +155,13 @@ def _require_one_choice_each() -> None:
             )
 
 
+def _way_on(name: str, config: DictConfig, run: RunDirectory | None) -> str:
+    """How to go on with a run that was interrupted; nothing where it had not begun, or is none to go on with."""
+    if run is None or "resume" not in config or not (run.path / "config.yaml").is_file():
+        return ""
+    return f"; to go on: {shlex.join(['python', '-m', f'cam_lightning.{name}', f'resume={run.path}'])}"
+
+
 def _was_interrupted(error: BaseException) -> bool:
     """Whether somebody ended the run; Lightning makes an exit of Ctrl-C."""
     return isinstance(error, (Interrupted, KeyboardInterrupt)) or isinstance(error.__context__, KeyboardInterrupt)
@@ -160,6 +174,15 @@ def _record_end(run: RunDirectory, state: str, command: str, error: BaseExceptio
     except OSError as second:
         # As on a full disk. What ended the run matters more, and is said next.
         print(f"\nstatus.json could not be written: {second}", file=sys.stderr)
+
+
+def _draw_if_missing(run: RunDirectory) -> None:
+    """The page of a run that ended, and was killed before it had one."""
+    if run.is_writer:
+        from cam_lightning.report.html import write_missing_report
+        from cam_lightning.report.run_record import read_run
+
+        write_missing_report(read_run(run.path))
 
 
 def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:

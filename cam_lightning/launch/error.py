@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, HydraException, OmegaConfBaseException)
 """Errors whose message is meant for the user; the traceback goes to the run's log and status."""
+_LOST_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal: [\w ]+|exited unexpectedly.*)")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, and what limits a user's share of it or the size of a file."""
 
@@ -21,6 +23,12 @@ def root_cause(error: BaseException) -> BaseException:
         return ImportError(
             f"torchvision cannot be used with this torch ({error}): they are not of one release and one kind (CPU or "
             "CUDA). Install both anew, from one place: pip install --force-reinstall torch torchvision"
+        )
+    if isinstance(error, RuntimeError) and (lost := _LOST_WORKER.search(str(error))):
+        return ChildProcessError(
+            f"{lost[0].rstrip('. ')}: a process that loads images was ended from outside, most often because memory ran "
+            "out (dmesg says so). Give it more, or take a smaller dataset.num_workers or dataset.batch_size; a training "
+            "goes on from its last checkpoint with resume=RUN"
         )
     return error
 

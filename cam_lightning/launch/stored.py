@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def resumed_config(run: RunDirectory, overrides: list[str]) -> DictConfig:
                 f"change: {', '.join(may_change)}. For anything else start a new run"
             )
         OmegaConf.update(config, key, value)
-    state = json.loads((run.path / "status.json").read_text(encoding="utf-8") or "{}").get("state")
+    state = run.read_status().get("state")
     longer = {key: value for key, value in extent_before.items() if OmegaConf.select(config, key) != value}
     if not longer and state == "finished":
         raise ValueError(f"the run in {run.path} is finished; to train it longer, give {' or '.join(extent_before)}")

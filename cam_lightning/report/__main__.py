@@ -15,14 +15,18 @@ FORMATS = ("text", "markdown", "csv")
 def write_reports(folders: list[Path], output: Path | None, by: str | None, keys: list[str] | None) -> dict[str, str]:
     """The table of the runs in `folders` in every format of `FORMATS`.
 
-    Where `output` is a folder, it also gets `report.html`, `results.md` and `results.csv`. Raises ValueError
-    where there are no runs, or no such result.
+    Where `output` is a folder, it also gets `report.html`, `results.md` and `results.csv`. A run that ended without
+    a page of its own gets one. Raises ValueError where there are no runs, or no such result.
     """
+    from cam_lightning.report.html import write_missing_report
     from cam_lightning.report.sweep_html import write_sweep_report
     from cam_lightning.report.sweep_table import find_runs, sweep_table
     from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
 
-    table = sweep_table(find_runs(folders), by, keys)
+    runs = find_runs(folders)
+    for run in runs:
+        write_missing_report(run)
+    table = sweep_table(runs, by, keys)
     # A file or a pipe has no width that a table must fit.
     texts = {
         "text": as_text(table, None if sys.stdout.isatty() else 240),

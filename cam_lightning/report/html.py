@@ -47,6 +47,20 @@ class Section(NamedTuple):
     body: Markup
 
 
+def write_missing_report(record: RunRecord) -> None:
+    """Draws the page of a run that has ended and has none: one that was killed before, or where it could not be drawn.
+
+    A folder that cannot be written, as an archive's, is left as it is.
+    """
+    has_ended = record.status.get("state") in ("finished", "failed", "interrupted")
+    if not has_ended or "callback" not in record.config or (record.path / "report.html").exists():
+        return
+    try:
+        write_report(record.path)
+    except OSError as error:
+        log.warning("%s has no report.html, and it cannot be written: %s", record.path, error)
+
+
 def write_report(run_dir: Path) -> Path:
     """Writes `<run_dir>/report.html` from what the directory holds, and returns its path.
 

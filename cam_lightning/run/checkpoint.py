@@ -70,11 +70,11 @@ def newest_checkpoint(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
             continue
         try:
             content = read_checkpoint(str(path))
+            position = _position_of(content, path)
         except ValueError as error:
             log.warning("%s", error)
             unreadable.append(path.name)
             continue
-        position = content["position"]
         damage = "damaged" if unreadable else "missing"
         where = "" if path.name == LAST else f", the checkpoint before the last (which is {damage})"
         log.info(
@@ -90,6 +90,13 @@ def newest_checkpoint(run: RunDirectory) -> tuple[Path, dict[str, Any]] | None:
         raise ValueError(f"no checkpoint of {run.path} can be read ({', '.join(unreadable)}): start a new run")
     log.info("%s has no checkpoint yet: starting from the beginning", run.path)
     return None
+
+
+def _position_of(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    position = content.get("position")
+    if not isinstance(position, dict) or not {"epoch", "batch", "step"} <= position.keys():
+        raise ValueError(f"checkpoint={path} does not say where training stood, as best.ckpt does not: nothing goes on")
+    return position
 
 
 def require_same_data(content: dict[str, Any], data: Any) -> None:

@@ -100,6 +100,11 @@ class RunDirectory:
         if self.is_writer:
             write_json(self.path / name, content)
 
+    def remove(self, name: str) -> None:
+        """Takes one file away, where it is there."""
+        if self.is_writer:
+            (self.path / name).unlink(missing_ok=True)
+
     def files(self) -> dict[str, str]:
         """What the run has written for people, by name."""
         names = {
@@ -130,12 +135,12 @@ class RunDirectory:
             self.write_status("failed", status.get("command", command), error)
 
     def read_status(self) -> dict[str, Any]:
-        """The content of `status.json`; nothing where there is no run yet."""
+        """The content of `status.json`; nothing where there is no run yet, or where it is damaged."""
         try:
-            status: dict[str, Any] = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return {}
-        return status
+        return status if isinstance(status, dict) else {}
 
 
 def _rank() -> int:

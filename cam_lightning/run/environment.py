@@ -44,21 +44,34 @@ def environment(seed: int | None) -> dict[str, Any]:
 def record_environment(run: RunDirectory, seed: int | None) -> None:
     """Writes `environment.json` and, where the code is not as committed, `uncommitted.diff`.
 
-    A run that goes on keeps what it began with under `earlier`, and warns where the code is another one.
+    A run that goes on keeps what it began with under `earlier`, and warns where the code is another one, or where the
+    file is damaged.
     """
     if not run.is_writer:
         return
     now = environment(seed)
     file = run.path / "environment.json"
     if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        now["earlier"] = [*before.pop("earlier", []), before]
-        if before["git"] != now["git"]:
+        before = _before(file)
+        now["earlier"] = [*before.pop("earlier", []), *([before] if before else [])]
+        if before and before["git"] != now["git"]:
             log.warning("the code is not what this run began with: %s before, %s now", before["git"], now["git"])
     run.write_json(file.name, now)
     changes = _git("diff", "HEAD")
     if changes:
         run.write_text("uncommitted.diff", changes)
+
+
+def _before(file: Path) -> dict[str, Any]:
+    """What the file held; nothing, with a warning, where it is damaged: no number depends on it."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and "git" in content and isinstance(content.get("earlier", []), list):
+        return content
+    log.warning("%s is damaged: what the run was begun with is not known any more", file)
+    return {}
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -12,6 +12,9 @@ from lightning import Trainer
 from cam_lightning.run.checkpoint import WholeCheckpoints
 from cam_lightning.run.ranks import SharedDDP
 
+MOST_ON_FEW_CORES = 8
+"""CPU processes that are started also where there are fewer cores than that, to try a distributed run out."""
+
 
 def build_trainer(
     accelerator: str,
@@ -29,7 +32,8 @@ def build_trainer(
     off (the method shares them once before evaluating), and data are split by our own samplers. After
     `timeout_minutes` without an answer from another process the run ends. `deterministic` forbids operations
     that may differ from run to run, and cuDNN's choice among its algorithms (`benchmark`) with them. Raises
-    ValueError when more GPUs are asked for than exist, or another number of processes than were started from outside.
+    ValueError when more GPUs are asked for than exist, more CPU processes than can run, or another number of processes
+    than were started from outside.
     """
     for name, count in (("devices", devices), ("num_nodes", num_nodes)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
@@ -38,6 +42,12 @@ def build_trainer(
         raise ValueError(
             f"trainer.devices={devices} asks for {devices} GPU(s), and torch sees {torch.cuda.device_count()}. "
             "Ask for fewer, or for CPU processes with trainer=cpu."
+        )
+    most = max(MOST_ON_FEW_CORES, len(os.sched_getaffinity(0)))
+    if accelerator == "cpu" and devices > most:
+        raise ValueError(
+            f"trainer.devices={devices} asks for {devices} CPU processes, and this one has {len(os.sched_getaffinity(0))} "
+            f"core(s), which they would share; at most {most} are started"
         )
     strategy: Any = "auto"
     if devices * num_nodes > 1:

@@ -181,7 +181,8 @@ def _wait(process: subprocess.Popen[Any]) -> tuple[int, bool]:
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            # The terminal has told the job too.
+            # The terminal has told the job too; `kill -INT` of the sweep alone has not.
+            process.terminate()
             process.wait()
             raise
     return code, signal.SIGTERM in received

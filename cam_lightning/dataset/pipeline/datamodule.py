@@ -30,6 +30,7 @@ from cam_lightning.dataset.pipeline.split import (
     keep_classes,
 )
 from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
+from cam_lightning.dataset.pipeline.worker import AHEAD, begin_worker, bytes_of_batch, shared_batch, workers_with_room
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ class LocalizationDataModule(LightningDataModule):
         self.class_index = class_index
         self.on_bad_image = on_bad_image
         self.skipped = SkippedImages()
+        self._found_room: tuple[int | None, int] | None = None
+        """The number of workers asked for, and the number that shared memory has room for."""
         self.class_names: list[str] = []
         """The names that results and `classes` use; WordNet ids where the dataset has them."""
         self.examples: dict[str, Examples] = {}
@@ -155,6 +158,16 @@ class LocalizationDataModule(LightningDataModule):
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
         log.info("data: %d classes; images: %s", len(names), counts)
 
+    def require_images(self, num_processes: int, *splits: str) -> None:
+        """Raises ValueError, before any process waits for another, where one of them would have no image of a split."""
+        for split in splits:
+            num_images = len(self.examples[split]) if split in self.examples else 0
+            if 0 < num_images < num_processes:
+                raise ValueError(
+                    f"the {split} split has {num_images} images, too few for {num_processes} processes, of which each "
+                    "needs one: trainer.devices asks for fewer"
+                )
+
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """How many images each split has, and what tells whether they are the same ones: what a checkpoint keeps."""
         return {
@@ -212,20 +225,32 @@ class LocalizationDataModule(LightningDataModule):
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
 
     def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
-        num_workers = self._num_workers()
+        num_workers = self._num_workers_with_room()
         return DataLoader(
             examples,
             batch_sampler=batches,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=shared_batch if num_workers else collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
-            worker_init_fn=one_thread if num_workers else None,
+            prefetch_factor=AHEAD if num_workers else None,
+            worker_init_fn=begin_worker if num_workers else None,
         )
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _num_workers_with_room(self) -> int:
+        """As many as shared memory has room for; found once, before any worker has begun to fill it."""
+        if self._found_room is None or self._found_room[0] != self.num_workers:
+            largest = max(
+                bytes_of_batch(min(self.batch_size, len(examples)), list(examples.sizes.values()))
+                for examples in self.examples.values()
+            )
+            count = workers_with_room(self._num_workers(), self.num_workers, largest, self._local_processes())
+            self._found_room = (self.num_workers, count)
+        return self._found_room[1]
 
     def _num_workers(self) -> int:
         """As asked; else none where the network runs on the same CPU, a share of the cores elsewhere."""
@@ -233,11 +258,13 @@ class LocalizationDataModule(LightningDataModule):
             return self.num_workers
         if not torch.cuda.is_available():
             return 0
-        local_processes = self.trainer.num_devices if self.trainer is not None else 1
         own = len(os.sched_getaffinity(0))
         # A task of SLURM's is bound to its own share of these already, on clusters that bind tasks.
         on_node = max(own, int(os.environ.get("SLURM_CPUS_ON_NODE", 0)))
-        return max(1, min(8, own, on_node // local_processes))
+        return max(1, min(8, own, on_node // self._local_processes()))
+
+    def _local_processes(self) -> int:
+        return self.trainer.num_devices if self.trainer is not None else 1
 
 
 def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
@@ -284,11 +311,3 @@ def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -
             f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: "
             f"{', '.join(empty[:10])}. Add images, or choose classes with dataset.classes."
         )
-
-
-def one_thread(worker: int) -> None:
-    """Workers are parallel already; threads of OpenCV and torch in them only fight (pytorch #45198)."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -13,9 +13,10 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from cam_lightning.dataset.format.folder_annotations import box_faults
-from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule, one_thread
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.image_file import read_header
 from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits
+from cam_lightning.dataset.pipeline.worker import one_thread
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Goes through something, showing how far: (items, what is done, how many items)."""

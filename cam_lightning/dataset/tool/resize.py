@@ -18,11 +18,12 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule, one_thread
+from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.image_file import is_image, read_header
 from cam_lightning.dataset.pipeline.split import ImageSplit, fingerprint
 from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.dataset.pipeline.walk import is_companion
+from cam_lightning.dataset.pipeline.worker import one_thread
 from cam_lightning.dataset.tool.check import Progress
 
 log = logging.getLogger(__name__)
