@@ -24,8 +24,8 @@ from torchvision.transforms import v2
 
 from cam_lightning.dataset.augmentation.random_resized_crop import RandomResizedCrop
 from cam_lightning.dataset.folder import Folder
-from cam_lightning.dataset.pipeline.worker import one_thread
 from cam_lightning.dataset.pipeline.examples import Examples, collate
+from cam_lightning.dataset.pipeline.worker import one_thread
 from cam_lightning.dataset.tool.resize import resize
 
 BATCH = 32

@@ -228,7 +228,7 @@ def test_pil_images_are_seen_as_their_files_are(run_dir: Path, photos: list[np.n
         assert one.size == other.size
         assert one.boxes_P4.equal(other.boxes_P4)
         assert one.probability_T.equal(other.probability_T)
-    with pytest.raises(ValueError, match="stand for no colour"):
+    with pytest.raises(OSError, match="stand for no colour"):
         list(localize(network, Image.fromarray(np.zeros((4, 5), np.float32))))
 
 

@@ -143,7 +143,9 @@ def test_options_are_checked_before_any_image() -> None:
     for threshold in (-0.1, 1.0, 20.0, math.nan):
         with pytest.raises(ValueError, match=r"box\.threshold"):
             LargestComponent(threshold)
-    with pytest.raises(ValueError, match=r"box.normalise is one of max, minmax, none, pas, ivr, percentile; got 'softmax'"):
+    with pytest.raises(
+        ValueError, match=r"box.normalise is one of max, minmax, none, pas, ivr, percentile; got 'softmax'"
+    ):
         LargestComponent(normalise="softmax")
     with pytest.raises(ValueError, match=r"box.upsample is one of bilinear, .*; got 'cubic'"):
         LargestComponent(upsample="cubic")

@@ -142,7 +142,10 @@ def test_without_any_known_box_there_is_nothing_to_report(mapped: Any) -> None:
         ({"mode": "contour"}, "components, wsol"),
         ({"corners": "exclusive"}, "inclusive, half_open"),
         ({"interval": 0.0}, "interval"),
-        ({"normalise": "none"}, r"^MaxBoxAccuracy(V2)?: normalise is one of max, minmax, pas, ivr, percentile; got 'none'"),
+        (
+            {"normalise": "none"},
+            r"^MaxBoxAccuracy(V2)?: normalise is one of max, minmax, pas, ivr, percentile; got 'none'",
+        ),
         ({"upsample": "area"}, r"upsample is one of bilinear, nearest, bicubic; got 'area'"),
     ],
 )
