@@ -141,7 +141,12 @@ def network_for_photos(config: DictConfig) -> TrunkNetwork:
         cam=instantiate(config.cam, _trust(config)),
         box=instantiate(config.box, _trust(config)),
     )
-    return network.eval().to(_device(config.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return on_device(network, config.device)
+
+
+def on_device(network: TrunkNetwork, name: str) -> TrunkNetwork:
+    """The network in eval mode on a device by its name (`auto`, `cpu`, `cuda`); raises ValueError as for one."""
+    return network.eval().to(_device(name), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkNetwork:
@@ -169,7 +174,7 @@ def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkN
             )
     OmegaConf.update(config, "method.network_part", part, force_add=True)
     network = probe(network, part["layer"], normalise)
-    return network.eval().to(_device(config.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return on_device(network, config.device)
 
 
 def build_draws(config: DictConfig) -> list[LocalizationDataModule]:

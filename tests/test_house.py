@@ -25,7 +25,7 @@ from cam_lightning.run.place import CONF, PACKAGE, VERSION_BASE
 FLOOR = {
     **dict.fromkeys(("functional", "run"), 0),
     **dict.fromkeys(("backbone", "cam", "box", "metric", "dataset", "classifier"), 1),
-    **dict.fromkeys(("localization", "method", "evaluator", "feature"), 2),
+    **dict.fromkeys(("localization", "method", "evaluator", "feature", "unit"), 2),
     **dict.fromkeys(("callback", "sink", "logger", "report"), 3),
     **dict.fromkeys(("build", "sweep"), 4),
     **dict.fromkeys(("launch", "api"), 5),
