@@ -10,6 +10,7 @@ from torch import Tensor
 from cam_lightning.contracts import Network
 from cam_lightning.functional.network_input import blank_input
 
+AT_ONCE = 64
 TOLERANCE = 1e-3
 """How far a linear head may be from its own rows, as a share of its largest score: rounding alone."""
 
@@ -32,14 +33,19 @@ def unit_weights(network: Network, input_size: tuple[int, int]) -> Tensor:
     """
     features_1Khw = network.forward_features(blank_input(network, input_size))
     num_units, device = features_1Khw.shape[1], features_1Khw.device
-    bias_1C = network.forward_head(torch.zeros(1, num_units, 1, 1, device=device)).logits_BC
-    each_KK11 = torch.eye(num_units, device=device)[:, :, None, None]
-    weight_KC = network.forward_head(each_KK11).logits_BC - bias_1C
-    # Several units at once, over a map: a head with layers in between gives something else than the sum.
+
+    def scores(amount_BK: Tensor) -> Tensor:
+        """Of maps on which each unit is the same everywhere."""
+        return torch.cat([
+            network.forward_head(some_BK[:, :, None, None].expand(-1, -1, *features_1Khw.shape[2:])).logits_BC
+            for some_BK in amount_BK.split(AT_ONCE)
+        ])  # fmt: skip
+
+    bias_1C = scores(torch.zeros(1, num_units, device=device))
+    weight_KC = scores(torch.eye(num_units, device=device)) - bias_1C
+    # Several units at once: a head with layers in between gives something else than the sum.
     amount_BK = torch.rand(4, num_units, generator=torch.Generator().manual_seed(0)).to(device)
-    given_BKhw = amount_BK[:, :, None, None].expand(-1, -1, *features_1Khw.shape[2:])
-    expected_BC = amount_BK @ weight_KC + bias_1C
-    given_BC = network.forward_head(given_BKhw).logits_BC
+    expected_BC, given_BC = amount_BK @ weight_KC + bias_1C, scores(amount_BK)
     if (given_BC - expected_BC).abs().max() > TOLERANCE * expected_BC.abs().max():
         raise ValueError(
             f"the head of {type(network).__name__} is not linear in its pooled features, so its units have no weight "
