@@ -20,12 +20,13 @@ def alexnet_plus_gap(
 ) -> GapNetwork:
     """AlexNet through conv5, pooling at stride 1, two convolutions of 512 units: an 11×11 map at 224.
 
-    `variant`: `caffe` is the released network, whose conv5 has 384 units; `torchvision` keeps the 256 that
-    have published weights. `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the
-    weights cover every layer. Raises ValueError for an unknown variant or pool, and for weights that do
-    not fit. Section 3.1 of the paper, and the authors' network definition.
+    `variant`: `caffe` is the released network, whose conv5 has 384 units; `bvlc` the same with normalisation before
+    pooling; `torchvision` keeps the 256 that have published weights. `weights`: `none`, `imagenet` or a file; the
+    authors' own is alexnetplusCAM_imagenet.caffemodel, named in the README of the project metalbubble/CAM, for
+    `caffe`. `new_head=False` insists that the weights cover every layer. Raises ValueError for an unknown variant or
+    pool, and for weights that do not fit. Section 3.1 of the paper, and the authors' network definition.
     """
-    conv5_units = 384 if variant == "caffe" else 256
+    conv5_units = 256 if variant == "torchvision" else 384
     trunk = alexnet_trunk(variant, conv5_units)
     trunk.add_module("pool5", nn.MaxPool2d(3, stride=1))
     trunk.add_module("conv6", gaussian_conv(conv5_units, 512, 3, padding=1, groups=2, bias_value=1.0))
@@ -38,8 +39,8 @@ def alexnet_plus_gap(
         pool=pool,
         dropout=0.5,
         normalization=alexnet_normalization(variant),
-        min_size=55 if variant == "caffe" else 63,
-        published=alexnet_published(variant, {}),
+        min_size=63 if variant == "torchvision" else 55,
+        published=alexnet_published(variant, {}, {"conv6": "trunk.conv6", "conv7": "trunk.conv7", "fc9": "classifier"}),
     )
     load_weights(network, weights, new_head)
     return network

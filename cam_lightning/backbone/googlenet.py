@@ -50,7 +50,7 @@ def googlenet(
         dropout={"torchvision": 0.2, "caffe": 0.4}[variant],
         normalization=googlenet_normalization(variant),
         min_size=31 if variant == "caffe" else MIN_SIZE,
-        published=googlenet_published(variant, {"fc.": "classifier."}),
+        published=googlenet_published(variant, {"fc.": "classifier."}, {"loss3/classifier": "classifier"}),
     )
     load_weights(network, weights, new_head)
     return network
@@ -87,10 +87,14 @@ def googlenet_normalization(variant: Variant) -> Normalization:
     return CENTERED if variant == "torchvision" else CAFFE
 
 
-def googlenet_published(variant: Variant, names: dict[str, str]) -> PublishedWeights:
-    """torchvision's weights, with `names` for the layers behind the trunk; none for the Caffe variant."""
+def googlenet_published(variant: Variant, names: dict[str, str], caffe: dict[str, str]) -> PublishedWeights:
+    """torchvision's weights, with `names` for the layers behind the trunk, or Caffe's files, with `caffe` for those.
+
+    Layers of Caffe's: `models/bvlc_googlenet` of the project BVLC/caffe, which publishes bvlc_googlenet.caffemodel.
+    """
     if variant == "caffe":
-        return PublishedWeights({})
+        order = ("pool1/3x3_s2", "pool1/norm1", "conv2/norm2", "pool2/3x3_s2")
+        return PublishedWeights({}, caffe={**_caffe_names(), **caffe}, caffe_order=order)
     return PublishedWeights({"": "trunk.", **names}, partial(read_torchvision, GoogLeNet_Weights.IMAGENET1K_V1))
 
 
@@ -140,6 +144,22 @@ def _caffe_layers() -> OrderedDict[str, nn.Module]:
             layers[f"maxpool{int(name[0]) - 1}"] = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         layers[f"inception{name}"] = _Inception(*channels)
     return layers
+
+
+def _caffe_names() -> dict[str, str]:
+    """Layer of Caffe's GoogLeNet → ours, trunk alone."""
+    names = {"conv1/7x7_s2": "trunk.conv1.0", "conv2/3x3_reduce": "trunk.conv2.0", "conv2/3x3": "trunk.conv3.0"}
+    branches = {
+        "1x1": "branch1.0",
+        "3x3_reduce": "branch2.0.0",
+        "3x3": "branch2.1.0",
+        "5x5_reduce": "branch3.0.0",
+        "5x5": "branch3.1.0",
+        "pool_proj": "branch4.1.0",
+    }
+    for name in _INCEPTIONS:
+        names |= {f"inception_{name}/{theirs}": f"trunk.inception{name}.{ours}" for theirs, ours in branches.items()}
+    return names
 
 
 class _Inception(nn.Module):

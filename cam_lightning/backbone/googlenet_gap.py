@@ -37,6 +37,8 @@ def googlenet_gap(
     `units` of CAM_conv, which takes a third of the operations (at stride 8, half), and `width`, which scales
     these and all other layers, make it smaller than the paper's.
     `weights`: `none`, `imagenet` or a file. `new_head=False` insists that the weights cover every layer.
+    The authors' own is imagenet_googlenetCAM_train_iter_120000.caffemodel, named in the README of the project
+    metalbubble/CAM, for `caffe`; bvlc_googlenet.caffemodel, which they began with, gives the trunk alone.
     Raises ValueError for an unknown variant or pool, and for weights that do not fit. Section 3.1 of the
     paper, and the authors' network definition.
     """
@@ -54,7 +56,7 @@ def googlenet_gap(
         normalization=googlenet_normalization(variant),
         min_size=MIN_SIZE,
         # The published linear layer also reads 1024 units, but those of inception 5b: it stays behind.
-        published=googlenet_published(variant, {}),
+        published=googlenet_published(variant, {}, {"CAM_conv": "trunk.cam_conv", "CAM_fc": "classifier"}),
     )
     load_weights(network, weights, new_head)
     return network

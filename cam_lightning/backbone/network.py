@@ -32,12 +32,22 @@ CAFFE = Normalization((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 
 """Pixels in 0..255 less the channel means 123, 117, 104: the paper's trunks."""
 
 
+CAFFE_VGG = Normalization((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
+"""The same with the means that VGG-16 was published with."""
+
+
 class PublishedWeights(NamedTuple):
     """How the names in a published file become ours, and where ImageNet weights come from, if anywhere."""
 
     names: Mapping[str, str]
     """Prefix of a published name → prefix of ours; the longest that fits counts."""
     imagenet: Callable[[], Mapping[str, Tensor]] | None = None
+    caffe: Mapping[str, str] = {}
+    """Layer of a `.caffemodel` → layer of ours; empty where none is of this network."""
+    caffe_order: tuple[str, ...] = ()
+    """Layers without weights whose order in such a file tells this network from another of the same shapes."""
+    caffe_hint: str = ""
+    """What to do with a file of the other order."""
 
 
 class TrunkNetwork(nn.Module):

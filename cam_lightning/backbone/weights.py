@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.models import WeightsEnum
 
+from cam_lightning.backbone.caffemodel import SUFFIX as CAFFEMODEL
+from cam_lightning.backbone.caffemodel import caffe_tensors
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.run.earlier import EARLIER_LAYERS
 
@@ -43,9 +45,9 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
     """Fills `network` in place and logs what was loaded, what is new and what was left over.
 
     `weights` is `none` (nothing happens), `imagenet`, or a file: a state dict under published names or
-    ours, or a checkpoint of ours. Layers that the weights do not cover keep their initialisation and are
-    named in `network.new_layers`. A head of another number of classes counts as not covered; with
-    `new_head=False`, for evaluation, every layer must be covered.
+    ours, a checkpoint of ours, or a `.caffemodel`. Values of any precision become float32. Layers that the
+    weights do not cover keep their initialisation and are named in `network.new_layers`. A head of another
+    number of classes counts as not covered; with `new_head=False`, for evaluation, every layer must be covered.
 
     Raises FileNotFoundError for a missing file, OSError for a failed download, and ValueError for a
     file that holds no weights, for weights of which none or only a part of a layer fits, for a shape that
@@ -56,7 +58,7 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
     expected = {name: value for name, value in network.state_dict().items() if not _is_counter(name)}
     matched: dict[str, Tensor] = {}
     left_over: list[str] = []
-    for name, ours, value in _renamed(_read(network, weights), network):
+    for name, ours, value in _entries(network, weights):
         if ours in expected and value.shape != expected[ours].shape:
             same_but_for_classes = value.shape[1:] == expected[ours].shape[1:]
             if not (new_head and _layer(ours) in network.heads and same_but_for_classes):
@@ -98,13 +100,20 @@ def weights_num_classes(network: TrunkNetwork, weights: str) -> int:
 
     Raises as `load_weights` does, and ValueError where the weights hold no head.
     """
-    for _, ours, value in _renamed(_read(network, weights), network):
+    for _, ours, value in _entries(network, weights):
         if ours == f"{network.heads[0]}.weight":
             return value.shape[0]
     raise ValueError(
         f"backbone.weights={weights} holds no {network.heads[0]}, the layer that tells the classes apart: "
         "evaluation needs the weights of a trained network"
     )
+
+
+def _entries(network: TrunkNetwork, weights: str) -> Iterable[tuple[str, str, Tensor]]:
+    """Each tensor's name in the weights, its name in the network, and the tensor."""
+    if weights.lower().endswith(CAFFEMODEL):
+        return caffe_tensors(network, _existing(Path(weights).expanduser()))
+    return _renamed(_read(network, weights), network)
 
 
 def _read(network: TrunkNetwork, weights: str) -> Mapping[str, Tensor]:
@@ -118,11 +127,16 @@ def _read(network: TrunkNetwork, weights: str) -> Mapping[str, Tensor]:
     return _read_file(Path(weights).expanduser())
 
 
-def _read_file(path: Path) -> Mapping[str, Tensor]:
+def _existing(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"backbone.weights={path}: there is no such file; it is none, imagenet or a file of weights"
         )
+    return path
+
+
+def _read_file(path: Path) -> Mapping[str, Tensor]:
+    _existing(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
