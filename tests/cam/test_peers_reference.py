@@ -233,8 +233,9 @@ def test_grad_cam_plus_plus_of_torchcam_never_divides(case: Case) -> None:
 def test_smooth_grad_cam_plus_plus_of_torchcam_sums_products(case: Case) -> None:
     """α = g² / (2g² + Σ_ab A_ab g_ab³ + 1e-8), without noise, in place of g_ij³ Σ_ab A_ab."""
     layer = of_layer(case)
-    A, g = layer.features_BKhw.double(), layer.gradient_BTKhw[:, 0].double()
-    alpha = g**2 / (2 * g**2 + (g**3 * A).sum((2, 3), keepdim=True) + 1e-8)
+    # In its own precision: where the denominator is nearly 0 the last bits of its terms are seen.
+    A, g = layer.features_BKhw, layer.gradient_BTKhw[:, 0]
+    alpha = g**2 / (2 * g**2 + (g**3 * A).flatten(2).sum(2)[..., None, None] + 1e-8)
     weight = (alpha * g.relu()).sum((2, 3))
     found = of_torchcam("SmoothGradCAMpp", case, num_samples=1, std=1e-9)
     close((weight[..., None, None] * A).sum(1)[0].float().relu(), found)
