@@ -64,6 +64,7 @@ bench: setup  ## what Lightning and localization cost, as ratios against named a
 	$(RUN) -m experiments.bench_evaluate_maps
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) -m experiments.bench_peers
+	$(RUN) -m experiments.bench_maps
 	$(RUN) -m experiments.bench_dataset
 	$(RUN) -m experiments.bench_loading
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cam_lightning.cam.gradient_map import GradientMap
 from cam_lightning.functional.differentiation import layer_activations
 from cam_lightning.functional.network_input import evaluation_mode
-from cam_lightning.functional.score_cam import most_varied, score_cam, unit_masks
+from cam_lightning.functional.score_cam import most_varied, score_cam, unit_masks, varying
 
 
 class ScoreCam(GradientMap):
@@ -42,7 +42,7 @@ class ScoreCam(GradientMap):
     def _map(self, network: Any, image_3HW: Tensor, features_Khw: Tensor, classes_T: Tensor) -> Tensor:
         if self.units is not None:
             features_Khw = features_Khw[most_varied(features_Khw, self.units)]
-        varies_K = features_Khw.flatten(1).amax(1) > features_Khw.flatten(1).amin(1)
+        varies_K = varying(features_Khw)
         varying_khw = features_Khw[varies_K]
         size = (image_3HW.shape[1], image_3HW.shape[2])
         # The first image is what all constant units let through: none.

@@ -61,7 +61,7 @@ def layer_activations(
     for name in layers:
         if name not in kept:
             raise ValueError(f"the network's layer {name} takes no part in its features")
-        activations_BKhw = kept[name].detach().float()
+        activations_BKhw = _plainly_laid(kept[name])
         none_BT = activations_BKhw.new_zeros(len(activations_BKhw), 0)
         gradient_BTKhw = activations_BKhw.new_zeros(len(activations_BKhw), 0, *activations_BKhw.shape[1:])
         found.append(LayerGradients(activations_BKhw, gradient_BTKhw, none_BT))
@@ -97,7 +97,7 @@ def layer_gradients(
                 raise ValueError(f"the network's layer {name} takes no part in its class scores")
         gradients = _class_gradients(score_BT, {f"the network's layer {name}": kept[name] for name in layers})
         return [
-            LayerGradients(kept[name].detach().float(), gradient.float(), score_BT.detach())
+            LayerGradients(_plainly_laid(kept[name]), gradient.float(), score_BT.detach())
             for name, gradient in zip(layers, gradients, strict=True)
         ]
 
@@ -220,6 +220,11 @@ def _recorded(tensor: Tensor) -> Tensor:
 def _given(tensor: Tensor) -> Tensor:
     """What the next layer gets: it may work in place, and must not on what is kept."""
     return tensor.clone()
+
+
+def _plainly_laid(output_BKhw: Tensor) -> Tensor:
+    """As gradients lie: their products take three times as long where the channels of one of the two come last."""
+    return output_BKhw.detach().float().contiguous()
 
 
 def _scores(network: Any, features_BKhw: Tensor, classes_BT: Tensor, scores: Scores = class_logits) -> Tensor:

@@ -14,12 +14,13 @@ def first_component(values_BKhw: Tensor) -> tuple[Tensor, Tensor]:
     Where all values are 0 so is the map; where one is not finite it is NaN.
     """
     h, w = values_BKhw.shape[2:]
-    values_BKn = values_BKhw.double().flatten(2)
-    finite_B11 = values_BKn.isfinite().all(2, keepdim=True).all(1, keepdim=True)
-    values_BKn = torch.where(finite_B11, values_BKn, 0)
+    scale_B11 = values_BKhw.flatten(2).abs().amax((1, 2))[:, None, None].double()
+    finite_B11 = scale_B11.isfinite()
+    if not finite_B11.all():
+        values_BKhw = torch.where(finite_B11[..., None], values_BKhw, 0)
     # Products of float32's smallest values would vanish.
-    scale_B11 = values_BKn.abs().amax((1, 2), keepdim=True)
-    values_BKn = torch.where(scale_B11 == 0, 0, values_BKn / scale_B11)
+    factor_B11 = torch.where(finite_B11 & (scale_B11 > 0), 1 / scale_B11, 0)
+    values_BKn = values_BKhw.flatten(2).double() * factor_B11
     if values_BKn.shape[1] < h * w:
         vector_BKn = torch.linalg.eigh(values_BKn @ values_BKn.mT).eigenvectors[:, None, :, -1]
         projected_Bn = (vector_BKn @ values_BKn)[:, 0]

@@ -17,7 +17,14 @@ def unit_masks(features_Khw: Tensor, size: tuple[int, int]) -> Tensor:
     """
     mask_K1HW = F.interpolate(features_Khw[:, None], size, mode="bilinear")
     low, high = mask_K1HW.amin((2, 3), keepdim=True), mask_K1HW.amax((2, 3), keepdim=True)
-    return torch.where(high == low, 0, (mask_K1HW - low) / (high - low))
+    # A constant unit, upsampled, differs in its last bits; one of two cells may be constant on a small image.
+    varies_K111 = varying(features_Khw)[:, None, None, None] & (high > low)
+    return torch.where(varies_K111, (mask_K1HW - low) / (high - low), 0)
+
+
+def varying(features_Khw: Tensor) -> Tensor:
+    """Which units are not constant, bool (K)."""
+    return features_Khw.flatten(1).amax(1) > features_Khw.flatten(1).amin(1)
 
 
 def score_cam(features_BKhw: Tensor, score_BTK: Tensor) -> Tensor:
