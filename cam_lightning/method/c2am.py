@@ -78,6 +78,8 @@ class ClassAgnosticMap(TrunkNetwork):
     last batch. Raises ValueError for a network without a trunk.
     """
 
+    map_unit = "share of foreground (0 to 1)"
+
     def __init__(self, network: TrunkNetwork) -> None:
         if not isinstance(network, TrunkNetwork):
             raise ValueError(f"method=c2am needs a network of a trunk and a head; {type(network).__name__} is none")
