@@ -181,7 +181,7 @@ class GapNetwork(TrunkNetwork):
         super().__init__(trunk, normalization, min_size, published)
         self.pool, self.pooling = pooling(pool)
         average = "logit per cell (mean over the cells + bias = logit)"
-        self.map_unit = average if pool == "average" else "weighted activation per cell"
+        self.map_unit = average if self.pool == "average" else "weighted activation per cell"
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
 

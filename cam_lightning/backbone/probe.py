@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cam_lightning.backbone.layers import cam_fc
-from cam_lightning.backbone.network import ClassMapNetwork, GapNetwork, Pool, PublishedWeights, TrunkNetwork
+from cam_lightning.backbone.network import ClassMapNetwork, GapNetwork, PublishedWeights, TrunkNetwork
+from cam_lightning.backbone.pooling import Pool
 from cam_lightning.functional.network_input import blank_input, evaluation_mode
 
 
@@ -41,7 +42,7 @@ class ProbeNetwork(GapNetwork):
     """
 
     def __init__(self, network: TrunkNetwork, layer: str | None = None, normalise: bool = False) -> None:
-        pool: Pool = network.pool if isinstance(network, GapNetwork) else "average"
+        pool: Pool = "max" if isinstance(network, GapNetwork) and network.pool == "max" else "average"
         if layer is None and isinstance(network, GapNetwork | ClassMapNetwork):
             trunk, has_map, units = network.trunk, True, _num_inputs(head_of(network))
         else:

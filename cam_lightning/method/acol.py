@@ -46,6 +46,7 @@ class TwoBranches(TrunkNetwork):
     threshold outside (0, 1]. Convolutions start as Xavier's, biases at 0, as released.
     """
 
+    map_unit = "share of the map's own range"
     heads = ("branch_a.4", "branch_b.4")
 
     def __init__(

@@ -71,6 +71,7 @@ class BackgroundSuppression(TrunkNetwork):
     (timm's), it is the last. Raises ValueError for a network without a trunk, a layer that it has not, and no units.
     """
 
+    map_unit = "share of object (0 to 1)"
     heads = ("classifier.4", "localizer")
 
     def __init__(self, network: TrunkNetwork, layer: str | int | None = None, units: int = 1024) -> None:

@@ -30,7 +30,9 @@ class C2am(Classification):
     w_ij = exp(−`alpha` · rank), the rank of j among the cosines of i (equation 5). Xie et al. 2022 (CVPR), section 3.2;
     CVI-SZU/CCAM, WSOL/models. There the rank counts from −1, the image itself, so its own neighbour weighs 1, and
     `alpha` is 0.05 for CUB, 0.25 by itself, as here. The paper trains the contrast alone, the classifier apart; here
-    both share a trunk, and `contrast_weight` weighs the three. Raises ValueError for weights below 0.
+    both share a trunk, and `contrast_weight` weighs the three. It needs features that differ between cells: where the
+    cosine of foreground and background is above 0.9995 it is cut and teaches nothing, as from scratch behind the
+    released CAM_conv, whose bias of 1 holds every unit on. Raises ValueError for weights below 0.
     """
 
     def __init__(self, *args: Any, alpha: float = 0.25, contrast_weight: float = 1.0, **options: Any) -> None:
@@ -77,6 +79,8 @@ class ClassAgnosticMap(TrunkNetwork):
     half in training, on a running mean, the map is turned over. The code looks at the first image of the first epoch's
     last batch. Raises ValueError for a network without a trunk.
     """
+
+    map_unit = "share of foreground (0 to 1)"
 
     def __init__(self, network: TrunkNetwork) -> None:
         if not isinstance(network, TrunkNetwork):

@@ -88,6 +88,7 @@ class BoxRegressor(TrunkNetwork):
     and no units or cells.
     """
 
+    map_unit = "share of the cell within the box"
     trunk: _Twins
 
     def __init__(self, network: TrunkNetwork, units: int = 512, frozen: bool = False, cells: int = 16) -> None:

@@ -101,6 +101,7 @@ class SelfProducedGuidance(TrunkNetwork):
     that it has not, and no units.
     """
 
+    map_unit = "logit per cell (mean over the cells = logit)"
     heads = ("class_conv",)
 
     def __init__(self, network: TrunkNetwork, layers: Sequence[str | int] | None = None, units: int = 512) -> None:
