@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,9 @@ class Expectations:
             raise ValueError(f"{where} {name!r} is the name of several outputs, {found}: give the number of the one")
         if not found:
             last = len(self.names) - 1
-            raise ValueError(f"{where} {name!r} is none of the network's classes: give a name, or 0 to {last}")
+            close = difflib.get_close_matches(name, self.names, n=3)
+            hint = f"; close: {', '.join(close)}" if close else ""
+            raise ValueError(f"{where} {name!r} is none of the network's classes: give a name, or 0 to {last}{hint}")
         return found[0]
 
     def _positions(self, name: str) -> list[int]:

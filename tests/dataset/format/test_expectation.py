@@ -28,6 +28,11 @@ def test_imagenet_s_two_cranes_are_told_apart_by_their_ids() -> None:
         Expectations(IMAGENET, "crane")
 
 
+def test_a_misspelt_class_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="give a name, or 0 to 999; close: .*zebra"):
+        Expectations(IMAGENET, "zebar")
+
+
 @pytest.mark.parametrize("given", ["zebra", "5", "-1", "n00000000", ""])
 def test_what_is_no_class_is_said(given: str) -> None:
     with pytest.raises(ValueError, match="none of the network's classes: give a name, or 0 to 4"):
