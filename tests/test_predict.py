@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from cam_lightning import load, localize, predict
 from cam_lightning.launch.entry_point import CONF, readable, register_resolvers
+from cam_lightning.launch.photos import wanted_images
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
 from cam_lightning.run.place import VERSION_BASE
 from cam_lightning.sink.photo_predictions import _ahead
@@ -183,7 +184,7 @@ def test_any_photo_can_be_given_on_the_command_line(
     ):
         with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             config = hydra.compose("predict", overrides=readable([argument]))
-        assert find_photos(predict._images(config)) == [Path(name) for name in expected]
+        assert find_photos(wanted_images(config)) == [Path(name) for name in expected]
 
 
 def test_only_a_few_items_are_held_at_a_time() -> None:

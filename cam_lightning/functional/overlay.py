@@ -24,6 +24,7 @@ from cam_lightning.functional.post_processing import check_option
 
 TRUTH_COLOUR = (255, 255, 255)
 PREDICTION_COLOUR = (0, 229, 255)
+EXPECTED_COLOUR = (255, 167, 38)
 PNG_LEVEL = 2
 """For the files: a quarter of the time that Pillow's own level takes, a tenth more bytes."""
 _HALO = (0, 0, 0)

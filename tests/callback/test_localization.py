@@ -17,6 +17,9 @@ from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import GroundTruth, Localization, NoClassMapError
 from cam_lightning.dataset.pipeline.transform import resized_view
+from cam_lightning.evaluator.adcc import Adcc
+from cam_lightning.evaluator.deletion_insertion import DeletionInsertion
+from cam_lightning.evaluator.randomized_weights import RandomizedWeights
 from cam_lightning.localization.localizer import Localizer
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
@@ -341,3 +344,29 @@ def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any
         "cam": "ClassActivationMap",
         **{key: value for key, value in callback.localizer.box.protocol().items() if key != "threshold"},  # type: ignore[attr-defined]
     }
+
+
+def test_an_evaluator_that_makes_maps_again_makes_those_of_its_own_arm(data: Any, method: Any, trainer: Any) -> None:
+    """The second looks at pixels alone: with random weights it is the same, which the class activation map is not."""
+
+    class Pixels:
+        """Looks at the image alone."""
+
+        def __call__(self, network: Any, image_B3HW: Any, output: Any, classes_BT: torch.Tensor) -> torch.Tensor:
+            return image_B3HW.mean(1, keepdim=True).expand(-1, classes_BT.shape[1], -1, -1)
+
+    pixels = Pixels()
+    localizer = Localizer(method.network, {"": ClassActivationMap(), "pixels": pixels}, {"": LargestComponent()})
+    callback = LocalizationCallback(
+        localizer, {}, {"pixels": {}}, {"adcc": Adcc(), "random": RandomizedWeights(), "deletion": DeletionInsertion(2)}
+    )
+    for name, cam in (("", localizer.cam), ("pixels", pixels)):
+        assert callback.arms[name].evaluators["adcc"].cam is cam  # type: ignore[attr-defined]
+        assert callback.arms[name].evaluators["random"].cam is cam  # type: ignore[attr-defined]
+    testing = trainer(callback)
+    testing.test(method, datamodule=data, verbose=False)
+    found = logged(testing)
+    assert found["test/pixels/randomized_weights/rank_correlation"] == pytest.approx(1)
+    assert found["test/randomized_weights/rank_correlation"] < 0.9
+    assert 0 < found["test/adcc"] < 1
+    assert 0 < found["test/pixels/deletion"] <= 1

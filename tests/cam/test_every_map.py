@@ -29,7 +29,7 @@ LESS: dict[str, dict[str, Any]] = {
     "smooth_grad_cam_plus_plus": {"samples": 2},
 }
 """Options that make a map cheaper."""
-OF_CLASSES = ("cam", "default", "ten_crop", "augmented")
+OF_CLASSES = ("cam", "default", "ten_crop", "augmented", "multi_scale")
 """Maps that a network without a CAM has not."""
 
 every_backbone = pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_map_is_float32_under_mixed_precision(cam: str) -> None:
 
 @pytest.mark.parametrize("cam", [cam for cam in CAMS if cam not in ("cam", "default", "ten_crop")])
 def test_too_small_an_image_is_named_beforehand(cam: str) -> None:
-    network = unasked("alexnet" if cam != "augmented" else "nin")
+    network = unasked("nin" if cam in OF_CLASSES else "alexnet")
     before = state(network)
     with pytest.raises(ValueError, match="too small for this network"):
         made(cam, network).check(network, (network.min_size - 1, network.min_size))
