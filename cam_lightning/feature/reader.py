@@ -28,10 +28,9 @@ log = logging.getLogger(__name__)
 class FeatureReader:
     """What the classifier of one network reads, of images at one input size; float32, kept in a file in `folder`.
 
-    The file is named after the network's fingerprint, its records after each image's id, bytes and view: whatever
-    changes of either, or of the `options` that the network was built with, has other features: a file that is out of
-    date is never read. Two runs may use one folder
-    at once: one of them computes, the other waits for it.
+    The file is named after the network's fingerprint and the `options` that it was built with, its records after each
+    image's id, bytes and view: where any of these has changed there are other features, and what is out of date is
+    never read. Two runs may use one folder at once: one of them computes, the other waits for it.
     """
 
     def __init__(
