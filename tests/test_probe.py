@@ -176,7 +176,7 @@ def test_another_layer_and_the_strength_by_cross_validation(world: Path, tmp_pat
 
 
 def test_a_trained_run_can_be_probed(world: Path, run_dir: Path, tmp_path: Path) -> None:
-    """A checkpoint whose method changes nothing of its network; one that is a probe already is refused."""
+    """A checkpoint whose method changes nothing of its network; one that is a probe itself has the same features."""
     small = ["dataset=shapes", "dataset.num_train=40", "dataset.num_test=20", "dataset.image_size=64",
              "dataset.augmentation.resize=72", "dataset.augmentation.crop=64", "dataset.batch_size=4",
              "backbone=googlenet_gap", "backbone.width=0.125", "trainer=cpu", "trainer.max_epochs=1"]  # fmt: skip
@@ -184,9 +184,10 @@ def test_a_trained_run_can_be_probed(world: Path, run_dir: Path, tmp_path: Path)
     given = [each for each in options(world, **{"classifier.c": 1, "test": False}) if not each.startswith("backbone")]
     commands.run("probe", f"checkpoint={tmp_path / 'trained'}", *given, f"run_dir={tmp_path / 'run'}", cwd=tmp_path)
     assert load(tmp_path / "run").num_classes == 3
-    refused = commands.run("probe", f"checkpoint={run_dir}", *given, cwd=tmp_path, check=False)
-    assert refused.returncode == 1
-    assert "error: the method adds layers to the network" in refused.stderr
+    again = ["classifier.max_iter=20000", f"run_dir={tmp_path / 'again'}"]
+    commands.run("probe", f"checkpoint={run_dir}", *given, *again, cwd=tmp_path)
+    assert results_of(tmp_path / "again")["protocol/features/num_computed"] == 0
+    assert load(tmp_path / "again").classifier.weight.equal(load(run_dir).classifier.weight)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,10 @@ def test_a_trained_run_can_be_probed(world: Path, run_dir: Path, tmp_path: Path)
         ({"dataset.train_per_class": 2}, "a class has 2 training images, and C is chosen by 3-fold"),
         ({"dataset.train_per_class": 8}, "none is left to test on beside dataset.train_per_class=8"),
         ({"classifier.c": -1}, "classifier.c is above 0"),
+        (
+            {"method": "acol"},
+            "the method adds layers to the network: a probe reads one that is as its backbone builds it",
+        ),
     ],
 )
 def test_bad_input_gets_one_line(world: Path, tmp_path: Path, further: dict[str, Any], message: str) -> None:
