@@ -157,7 +157,9 @@ def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkN
     for a network that its method has changed.
     """
     part = plain(config.network_part)
-    if (config.method or {}).get("network_part") not in (None, part):
+    # A probe that only had other rows is the backbone's own network.
+    unchanged = {**part, "layer": None, "normalise": False}
+    if (config.method or {}).get("network_part") not in (None, part, unchanged):
         raise ValueError("the method adds layers to the network: a probe reads one that is as its backbone builds it")
     OmegaConf.update(config, "method.network_part", None, force_add=True)
     if config.checkpoint is not None:

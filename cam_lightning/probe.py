@@ -21,7 +21,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     import torch
 
     from cam_lightning.backbone.probe import set_classifier
-    from cam_lightning.build import build_data, build_draws, build_feature_network, build_method, instantiate
+    from cam_lightning.build import build_data, build_draws, build_feature_network, build_method, instantiate, plain
     from cam_lightning.feature.probing import over_draws, probed
     from cam_lightning.feature.reader import FeatureReader
     from cam_lightning.launch.stored import inherit_from_checkpoint
@@ -33,7 +33,9 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     network = build_feature_network(config)
     datas = build_draws(config) if config.draws is not None else [build_data(config)]
     backbone = str(config.backbone["_target_"]).rpartition(".")[2]
-    reader = FeatureReader(network, datas[0].input_size, Path(str(config.features)).expanduser(), backbone)
+    options = {key: value for key, value in plain(config.backbone).items() if key not in ("weights", "_options_")}
+    folder = Path(str(config.features)).expanduser()
+    reader = FeatureReader(network, datas[0].input_size, folder, backbone, options)
     outcomes = [probed(reader, data, classifier, config.normalise) for data in datas]
     rows, data = outcomes[0].rows, datas[0]
     network = build_feature_network(config, normalise=config.normalise)

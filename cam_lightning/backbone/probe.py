@@ -94,6 +94,9 @@ class LayerTrunk(nn.Module):
         self.head = network.heads[0]
         self.layer = layer
 
+    def extra_repr(self) -> str:
+        return f"layer={self.layer}"
+
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """(B, K, h, w); of vectors (B, K, 1, 1)."""
         output = self.read(x_B3HW)

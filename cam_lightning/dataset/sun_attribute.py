@@ -92,7 +92,10 @@ def _read(storage: Storage, path: str, key: str) -> np.ndarray:
 
     try:
         found = loadmat(io.BytesIO(storage.read(path)))
-    except (ValueError, TypeError, NotImplementedError, KeyError, IndexError, EOFError, MemoryError) as error:
+    except OSError:
+        raise
+    except Exception as error:
+        # Broken bytes make the reader raise whatever comes to it: MatReadError, ValueError, zlib.error, …
         raise ValueError(f"{storage.describe(path)} is damaged or no Matlab file: {error}") from error
     if key not in found:
         names = ", ".join(name for name in found if not name.startswith("__")) or "nothing"

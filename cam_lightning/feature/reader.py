@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,22 @@ log = logging.getLogger(__name__)
 class FeatureReader:
     """What the classifier of one network reads, of images at one input size; float32, kept in a file in `folder`.
 
-    The file is named after the network's fingerprint, its records after each image's id, bytes and view: whatever
-    changes of either has other features, and a file that is out of date is never read. Two runs may use one folder
-    at once: one of them computes, the other waits for it.
+    The file is named after the network's fingerprint and the `options` that it was built with, its records after each
+    image's id, bytes and view: where any of these has changed there are other features, and what is out of date is
+    never read. Two runs may use one folder at once: one of them computes, the other waits for it.
     """
 
-    def __init__(self, network: TrunkNetwork, input_size: tuple[int, int], folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        network: TrunkNetwork,
+        input_size: tuple[int, int],
+        folder: Path,
+        name: str,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.network = network.eval()
         self.input_size = input_size
-        fingerprint = network_fingerprint(network, pool=getattr(network, "pool", None))
+        fingerprint = network_fingerprint(network, pool=getattr(network, "pool", None), options=options)
         head = head_of(network)
         units: int = head.in_features if hasattr(head, "in_features") else head.in_channels  # type: ignore[assignment]
         self.store = FeatureStore(folder / f"{name}-{fingerprint}.features", units)
