@@ -248,6 +248,38 @@ def test_images_are_read_as_results_are_asked_for(run_dir: Path, photos: list[np
     assert read == 2
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
+def test_a_pil_image_is_taken_as_its_file_is(
+    mode: str, run_dir: Path, photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    """Alone or among others, upright as EXIF says, in the mode that it has."""
+    image = Image.fromarray(photos[0]).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"photo.{'jpg' if mode == 'CMYK' else 'png'}"
+    image.save(path, exif=exif)
+    network = load(run_dir)
+    with Image.open(path) as opened:
+        (alone,) = localize(network, opened)
+        among = list(localize(network, [photos[1], opened]))[1]
+    (file,) = localize(network, path)
+    assert alone.size == SIZES[0][::-1]
+    for found in (alone, among):
+        assert (found.size, found.classes_T.tolist()) == (file.size, file.classes_T.tolist())
+        torch.testing.assert_close(found.map_Thw, file.map_Thw)
+
+
+def test_a_network_that_says_no_number_is_no_answer(run_dir: Path, photos: list[np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "it.png"
+    Image.fromarray(photos[0]).save(path)
+    network = load(run_dir)
+    assert len(list(localize(network, [photos[1], path]))) == 2
+    with torch.no_grad():
+        network.class_conv.bias[0] = torch.nan  # type: ignore[index, union-attr, operator]
+    with pytest.raises(FloatingPointError, match=rf"for image 0, {path}: the network's weights are broken: class_conv\.b"):
+        list(localize(network, [photos[1], path]))
+
+
 def test_the_rule_can_be_chosen(run_dir: Path, photos: list[np.ndarray]) -> None:
     network = load(run_dir)
     (one,) = localize(network, photos[0], box=LargestComponent(threshold=0.8), image_size=(64, 96))

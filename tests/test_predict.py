@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import commands
 import hydra
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 
 from cam_lightning import load, localize, predict
@@ -141,6 +143,10 @@ def test_no_overlays_but_the_same_predictions(photos: Path, weights: Path, tmp_p
     ("arguments", "error", "says"),
     [
         ([], ValueError, "nothing to look at: give images="),
+        (["images="], FileNotFoundError, "images= names no image: give files"),
+        (["images=[PHOTOS,'']"], FileNotFoundError, "images= names no image"),
+        (["images=' '"], FileNotFoundError, "images= names no image"),
+        (["images=[]"], FileNotFoundError, r"images=\[\] names no image"),
         (["images=PHOTOS/*.bmp"], FileNotFoundError, "no file matches"),
         (["images=[PHOTOS,no.jpg]"], FileNotFoundError, "images=no.jpg: no such file or folder"),
         (["images=PHOTOS"], ValueError, "no network to look with: give checkpoint=FILE"),
@@ -161,6 +167,25 @@ def test_bad_input_is_named(
     given += ["backbone=squeezenet_gap", f"backbone.weights={weights}"] if "WEIGHTS" in arguments else []
     with pytest.raises(error, match=says):
         ran(tmp_path, *given)
+    assert not (tmp_path / "run" / "predictions.json").exists()
+
+
+@pytest.mark.parametrize("broken", ["overflow", "nan"])
+def test_a_network_that_says_no_number_predicts_nothing(
+    broken: str, photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    """Named are the layer or the parameter, and the photos, of which the unreadable one is none."""
+    state = torch.load(weights, weights_only=True)
+    state["trunk.0.weight"] *= 1e38 if broken == "overflow" else math.nan
+    torch.save(state, tmp_path / "broken.pth")
+    arguments = [f"images={photos}", *with_weights(tmp_path / "broken.pth")]
+    said = {
+        "overflow": rf"no finite number for {photos}/a=b, c\.png, .*below/see through\.png: the first layer whose output "
+        r"is not finite is trunk\.\S+ \(Conv2d, values up to ",
+        "nan": r"broken\.pth is broken: trunk\.0\.weight has [\d,]+ of [\d,]+ values that are NaN or infinite",
+    }[broken]
+    with pytest.raises((FloatingPointError, ValueError), match=said):
+        ran(tmp_path, *arguments)
     assert not (tmp_path / "run" / "predictions.json").exists()
 
 

@@ -30,13 +30,19 @@ def timm_gap(
     `weights`: `none`, `imagenet` (what timm publishes under that name), or a file. The model's own
     classifier is loaded too where it reads averaged features; where something lies between, as in
     ConvNeXt and MobileNet-v3, the linear layer is new. `new_head=False` insists that the weights cover
-    every layer. Raises ModuleNotFoundError without timm, and ValueError for an unknown name, for a model
-    without a map of features, such as a vision transformer, and for weights that do not fit.
+    every layer. Raises ModuleNotFoundError without timm, and ValueError for an unknown name or tag (`NAME.TAG` is one
+    of several published weights), for a model without a map of features, such as a vision transformer, and for
+    weights that do not fit.
     """
     timm = _timm()
-    if not timm.is_model(trunk):
-        close = difflib.get_close_matches(trunk, timm.list_models(), n=5)
+    if not isinstance(trunk, str) or not timm.is_model(trunk):
+        close = difflib.get_close_matches(str(trunk), timm.list_models(), n=5)
         raise ValueError(f"timm has no model {trunk!r}" + (f"; close: {', '.join(close)}" if close else ""))
+    architecture, _, tag = trunk.partition(".")
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        known = f"it publishes {', '.join(tags)}" if tags else "it publishes none"
+        raise ValueError(f"timm has no weights {tag!r} of {architecture}: {known}")
     model = timm.create_model(trunk, pretrained=False)
     input_size = model.pretrained_cfg["input_size"]
     channels, unused = _probe(model, trunk, input_size)
@@ -81,7 +87,8 @@ def _timm() -> ModuleType:
 
 def _probe(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> tuple[int, set[str]]:
     """The channels of the model's last map, and the layers that do not take part in it."""
-    shadow = _Features(copy.deepcopy(model).to("meta"))
+    # In eval mode: a norm behind a pooling to one cell wants more than one image where it trains.
+    shadow = _Features(copy.deepcopy(model).to("meta")).eval()
     features = shadow(torch.zeros(1, *input_size, device="meta"))
     if features.ndim != 4 or features.shape[1] != model.num_features:
         raise ValueError(
@@ -117,6 +124,8 @@ def _smallest_side(features: nn.Module, channels: int, largest: int) -> int:
 def _read_timm(trunk: str) -> Mapping[str, Tensor]:
     try:
         return _timm().create_model(trunk, pretrained=True).state_dict()
+    except RuntimeError as error:
+        raise ValueError(f"backbone.weights=imagenet: timm publishes no weights of {trunk}") from error
     except OSError as error:
         raise OSError(
             f"cannot download timm's weights of {trunk} ({error}); fill the cache of Hugging Face from a "

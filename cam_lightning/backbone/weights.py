@@ -15,14 +15,16 @@ from torchvision.models import WeightsEnum
 from cam_lightning.backbone.caffemodel import SUFFIX as CAFFEMODEL
 from cam_lightning.backbone.caffemodel import caffe_tensors
 from cam_lightning.backbone.network import TrunkNetwork
+from cam_lightning.functional.finite_output import broken_among
 from cam_lightning.run.earlier import EARLIER_LAYERS
+from cam_lightning.run.tensor_file import read_tensor_file
 
 _log = logging.getLogger(__name__)
 
-_WRAPPERS = ("state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net")
 # Of Lightning modules, DataParallel and torch.compile.
-_PREFIXES = ("network.", "module.", "_orig_mod.")
-# What torch.load raises for files that are cut short, of another kind, or hold code.
+_PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
+# What torch raises for files that are cut short, of another kind, or hold code.
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError)
 
 
@@ -51,7 +53,8 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
 
     Raises FileNotFoundError for a missing file, OSError for a failed download, and ValueError for a
     file that holds no weights, for weights of which none or only a part of a layer fits, for a shape that
-    differs, and, with `new_head=False`, for layers not covered.
+    differs, for values that are not finite, and, with `new_head=False`, for layers not covered. Values of half
+    precision become the network's float32.
     """
     if weights == "none":
         return
@@ -76,6 +79,9 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
             f"backbone.weights={weights} fits no layer of this network: the file has "
             f"{_examples(left_over)}, the network {_examples(expected)}"
         )
+    broken = broken_among(matched.items(), f"backbone.weights={weights} is broken")
+    if broken:
+        raise ValueError(broken)
     missing = [name for name in expected if name not in matched]
     new_layers = tuple(dict.fromkeys(_layer(name) for name in missing))
     incomplete = set(new_layers) & {_layer(name) for name in matched}
@@ -124,7 +130,7 @@ def _read(network: TrunkNetwork, weights: str) -> Mapping[str, Tensor]:
                 "use backbone.weights=FILE, or backbone.variant=torchvision where there is one"
             )
         return network.published.imagenet()
-    return _read_file(Path(weights).expanduser())
+    return _read_file(Path(weights).expanduser(), _prefixes(network))
 
 
 def _existing(path: Path) -> Path:
@@ -135,25 +141,38 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read_file(path: Path) -> Mapping[str, Tensor]:
+def _prefixes(network: TrunkNetwork) -> list[str]:
+    """What names in a file may begin with and the network's do not, published or its own."""
+    own = [*network.published.names, *network.state_dict()]
+    return [prefix for prefix in _PREFIXES if not any(name.startswith(prefix) for name in own)]
+
+
+def _read_file(path: Path, prefixes: list[str]) -> Mapping[str, Tensor]:
     _existing(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else "the file ends too early"
-        raise ValueError(f"backbone.weights={path} is damaged or holds no weights: {reason}") from error
-    while isinstance(content, Mapping) and (wrapper := next(filter(content.__contains__, _WRAPPERS), None)):
-        content = content[wrapper]
-    tensors = {}
-    if isinstance(content, Mapping):
-        tensors = {_unwrapped(str(name)): value for name, value in content.items() if torch.is_tensor(value)}
-    if not tensors:
+    content = read_tensor_file(path, "backbone.weights")
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    named = content.items() if isinstance(content, Mapping) else ()
+    given = {str(name): value for name, value in named if torch.is_tensor(value)}
+    if not given:
         raise ValueError(f"backbone.weights={path} holds no weights, but {type(content).__name__}")
+    tensors: dict[str, Tensor] = {}
+    first: dict[str, str] = {}
+    for name, value in given.items():
+        bare = _unwrapped(name, prefixes)
+        if bare in tensors:
+            raise ValueError(
+                f"backbone.weights={path} holds {bare} twice, as {first[bare]} and {name}: save those of one network"
+            )
+        tensors[bare], first[bare] = value, name
     return tensors
 
 
-def _unwrapped(name: str) -> str:
-    while prefix := next(filter(name.startswith, _PREFIXES), ""):
+def _unwrapped(name: str, prefixes: list[str]) -> str:
+    while prefix := next(filter(name.startswith, prefixes), ""):
         name = name.removeprefix(prefix)
     return name
 

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from cam_lightning.contracts import Rewindable
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.earlier import upgraded_config, upgraded_state
+from cam_lightning.run.tensor_file import read_tensor_file
 from cam_lightning.run.trust import require_plain
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint={path} does not exist")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"checkpoint={path} cannot be read: it is truncated or not a checkpoint ({error})") from error
+    checkpoint = read_tensor_file(Path(path), "checkpoint")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(DESCRIPTION), dict):
         raise ValueError(
             f"checkpoint={path} is not a checkpoint of cam_lightning; for plain weights use backbone.weights"

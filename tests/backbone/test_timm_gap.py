@@ -118,3 +118,36 @@ def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install timm"):
         timm_gap(CLASSES, "resnet18")
+
+
+@needs_timm
+@pytest.mark.parametrize("trunk", ["skresnet18", "resnest14d"])
+def test_a_norm_that_wants_several_values_in_training_is_probed(trunk: str) -> None:
+    """It stands behind a pooling to one cell: one image, in training mode, is an error there."""
+    network = timm_gap(CLASSES, trunk)
+    assert network.training
+    assert network.eval()(torch.zeros(1, 3, 64, 96)).features_BKhw.shape[2:] == (2, 3)
+    loss = network.train()(torch.randn(2, 3, 64, 96)).logits_BC.sum()
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@needs_timm
+@pytest.mark.parametrize(
+    ("trunk", "said"),
+    [
+        ("resnet18.foo", "timm has no weights 'foo' of resnet18: it publishes .*a1_in1k"),
+        ("resnet18.tv_in1k.", "timm has no weights 'tv_in1k.' of resnet18"),
+        (5, "timm has no model 5"),
+    ],
+)
+def test_a_tag_or_name_that_there_is_not_is_named(trunk: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        timm_gap(CLASSES, trunk)
+    assert "\n" not in str(error.value)
+
+
+@needs_timm
+def test_a_model_without_published_weights_says_so() -> None:
+    with pytest.raises(ValueError, match="imagenet: timm publishes no weights of skresnet50"):
+        timm_gap(CLASSES, "skresnet50", weights="imagenet")

@@ -58,10 +58,22 @@ def test_none_loads_nothing_and_calls_nothing_new() -> None:
         lambda state: state,
         lambda state: {"state_dict": state},
         lambda state: {"model": state, "epoch": 3},
+        lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
+        lambda state: {"model": "resnet50", "state_dict": {f"model.{name}": value for name, value in state.items()}},
+        lambda state: {"state_dict": {f"net.module.{name}": value for name, value in state.items()}},
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {"state_dict": {f"network._orig_mod.{name}": value for name, value in state.items()}},
     ],
-    ids=["plain", "state_dict", "model", "DataParallel", "compiled Lightning checkpoint"],
+    ids=[
+        "plain",
+        "state_dict",
+        "model",
+        "model_state_dict",
+        "model.",
+        "net.module.",
+        "DataParallel",
+        "compiled Lightning checkpoint",
+    ],
 )
 @pytest.mark.parametrize("ours", [True, False], ids=["our names", "published names"])
 def test_every_value_arrives(wrap: Any, ours: bool, tmp_path: Path) -> None:
@@ -186,6 +198,44 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is damaged or holds no weights"):
             load_weights(_network(), str(tmp_path / name))
     assert not target.exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    content = {name: value.to(dtype) for name, value in _published().items()}
+    network = _network()
+    load_weights(network, _save(content, tmp_path / "half.pth"))
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    assert network.classifier.weight.equal(content["fc.weight"].float())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    """Before any image is read, and not by a loss at the first step."""
+    content = _published()
+    content["features.0.bias"][1:3] = value
+    network = _network()
+    before = network.trunk[0].bias.clone()  # type: ignore[index, union-attr, operator]
+    with pytest.raises(
+        ValueError, match=r"w\.pth is broken: trunk\.0\.bias has 2 of 4 values that are NaN or infinite$"
+    ):
+        load_weights(network, _save(content, tmp_path / "w.pth"))
+    assert network.trunk[0].bias.equal(before)  # type: ignore[index, union-attr, operator]
+
+
+def test_two_networks_in_one_file_are_not_mixed(tmp_path: Path) -> None:
+    state = _published()
+    content = {**{f"model.{name}": value for name, value in state.items()}, **state}
+    with pytest.raises(ValueError, match=r"features\.0\.weight twice, as model\.features\.0\.weight and features"):
+        load_weights(_network(), _save(content, tmp_path / "w.pth"))
+
+
+def test_a_network_whose_own_names_begin_so_keeps_them(tmp_path: Path) -> None:
+    network = _network()
+    network.published = PublishedWeights({"model.": "trunk.", "fc.": "classifier."})
+    content = {name.replace("features.", "model."): value for name, value in _published().items()}
+    load_weights(network, _save(content, tmp_path / "w.pth"), new_head=False)
+    assert network.trunk[0].weight.equal(content["model.0.weight"])  # type: ignore[index, union-attr, operator]
 
 
 def test_weights_num_classes_reads_the_head(tmp_path: Path) -> None:
