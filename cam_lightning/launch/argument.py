@@ -16,13 +16,15 @@ from cam_lightning.run.place import CONF, VERSION_BASE
 
 SEVERAL = ("cam", "box")
 """Groups of which several are scored at once: `cam=[cam,grad_cam]`. The first is the run's own."""
+DESTINATIONS = ("run_dir", "sweep", "paths.runs", "to")
+"""Options that name one place, which need not be there yet: none of them can be swept."""
 
 
 def readable(arguments: list[str]) -> list[str]:
     """The command line as Hydra can read it.
 
     A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted, and so is
-    a path with a comma, where it exists, for Hydra would sweep over its parts. Several maps or box generators become
+    a path with a comma, where it exists or is yet to be made, for Hydra would sweep over its parts. Several maps or box generators become
     the run's own and `further` ones. `--cfg job` shows what a run would really use instead of `${…}`.
     """
     arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
@@ -46,7 +48,8 @@ def _quoted(argument: str) -> str:
     try:
         override = OverridesParser.create().parse_override(argument)
         # Not Path.exists, which raises where a value is too long for a path.
-        is_readable = not (override.is_sweep_override() and os.path.exists(os.path.expanduser(value)))
+        is_place = key_of(argument) in DESTINATIONS or os.path.exists(os.path.expanduser(value))
+        is_readable = not (override.is_sweep_override() and is_place)
     except HydraException:
         is_readable = not equals
     return argument if is_readable else assign(key, value)

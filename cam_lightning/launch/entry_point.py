@@ -195,6 +195,9 @@ def _close(run: RunDirectory, exit_code: int, has_report: bool) -> None:
             from cam_lightning.report.html import write_report
 
             write_report(run.path)
+    except OSError as error:
+        # As on a full disk; `report` draws the page when there is room.
+        log.warning("the run's report could not be written: %s", error)
     except Exception:
         # What cannot be drawn or closed must not hide how the run itself ended.
         log.exception("the run's report or its Weights & Biases run could not be closed")

@@ -26,9 +26,9 @@ def root_cause(error: BaseException) -> BaseException:
         )
     if isinstance(error, RuntimeError) and (lost := _LOST_WORKER.search(str(error))):
         return ChildProcessError(
-            f"{lost[0].rstrip('. ')}: a process that loads images was ended from outside, most often because memory ran "
-            "out (dmesg says so). Give it more, or take a smaller dataset.num_workers or dataset.batch_size; a training "
-            "goes on from its last checkpoint with resume=RUN"
+            f"{lost[0].rstrip('. ')}: a process that loads images was ended from outside, most often because memory "
+            "ran out (dmesg says so). Give it more, or take a smaller dataset.num_workers or dataset.batch_size; a "
+            "training goes on from its last checkpoint with resume=RUN"
         )
     return error
 

@@ -12,11 +12,14 @@ from cam_lightning.run.printing import outlive_reader
 FORMATS = ("text", "markdown", "csv")
 
 
-def write_reports(folders: list[Path], output: Path | None, by: str | None, keys: list[str] | None) -> dict[str, str]:
-    """The table of the runs in `folders` in every format of `FORMATS`.
+def write_reports(
+    folders: list[Path], output: Path | None, by: str | None, keys: list[str] | None, shown: str | None = None
+) -> dict[str, str]:
+    """The table of the runs in `folders` in every format of `FORMATS`, of which `shown` is printed.
 
-    Where `output` is a folder, it also gets `report.html`, `results.md` and `results.csv`. A run that ended without
-    a page of its own gets one. Raises ValueError where there are no runs, or no such result.
+    Printed first, so that a full disk does not cost the table. Where `output` is a folder, it also gets `report.html`,
+    `results.md` and `results.csv`. A run that ended without a page of its own gets one. Raises ValueError where there
+    are no runs, or no such result; OSError where `output` cannot be written.
     """
     from cam_lightning.report.html import write_missing_report
     from cam_lightning.report.sweep_html import write_sweep_report
@@ -33,6 +36,8 @@ def write_reports(folders: list[Path], output: Path | None, by: str | None, keys
         "markdown": as_markdown(table),
         "csv": as_csv(table),
     }
+    if shown is not None:
+        print(texts[shown], end="", flush=True)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_sweep_report(table, output / "report.html", ", ".join(folder.name for folder in folders))
@@ -61,11 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     if output is None and len(folders) == 1 and not (folders[0] / "status.json").exists():
         output = folders[0]
     try:
-        texts = write_reports(folders, output, given.by, given.keys)
+        write_reports(folders, output, given.by, given.keys, given.format)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(texts[given.format], end="")
     if output is not None:
         print(output / "report.html", file=sys.stderr)
     return 0

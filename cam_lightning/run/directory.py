@@ -7,6 +7,8 @@ import json
 import os
 import secrets
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,14 +50,16 @@ class RunDirectory:
                 raise FileExistsError(
                     f"run_dir={path} is already in use. Give another, or leave run_dir out: each run then gets its own."
                 )
-            _require_outside_of_runs(path)
-            path.mkdir(parents=True, exist_ok=True)
-            # Two runs told to use the same folder in the same instant: the second cannot make this file.
-            (path / "status.json").touch(exist_ok=False)
+            require_outside_of_runs(path)
+            with _named_as_place(path):
+                path.mkdir(parents=True, exist_ok=True)
+                # Two runs told to use the same folder in the same instant: the second cannot make this file.
+                (path / "status.json").touch(exist_ok=False)
         else:
             folder = Path(root).expanduser().absolute()
-            _require_outside_of_runs(folder / name)
-            path = _make_unique(folder, name)
+            require_outside_of_runs(folder / name)
+            with _named_as_place(folder):
+                path = _make_unique(folder, name)
         os.environ[RUN_DIR_VARIABLE] = str(path)
         return cls(path)
 
@@ -79,7 +83,8 @@ class RunDirectory:
         if not self.is_writer:
             return
         # Kept open, and a lock of the process, not of the file's opening: workers that are forked do not hold it.
-        self._lock_file = (self.path / LOCK).open("w")
+        with _named_as_place(self.path):
+            self._lock_file = (self.path / LOCK).open("w")
         if not take(self._lock_file, fcntl.lockf):
             self._lock_file.close()
             raise FileExistsError(f"the run in {self.path} has not ended: another process is writing there")
@@ -162,7 +167,20 @@ def _is_run(path: Path) -> bool:
     return (path / "config.yaml").is_file() and (path / "status.json").is_file()
 
 
-def _require_outside_of_runs(path: Path) -> None:
+@contextmanager
+def _named_as_place(path: Path) -> Iterator[None]:
+    """Says of an error that it is the place of the run that cannot be written, and what other place may be given."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise type(error)(
+            f"{path} cannot hold a run ({reason}). Another place is paths.runs=FOLDER, or run_dir=PATH for this run"
+        ) from error
+
+
+def require_outside_of_runs(path: Path) -> None:
+    """Raises FileExistsError for a place inside the directory of a run."""
     for above in path.parents:
         if _is_run(above):
             raise FileExistsError(

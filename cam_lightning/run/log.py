@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -40,10 +41,24 @@ def start_logging(run_dir: Path, is_writer: bool) -> None:
     if not is_writer:
         root.addHandler(logging.NullHandler())
         return
-    file = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
+    file = _LogFile(run_dir / "log.txt", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
     root.addHandler(_terminal_handler())
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk ends: said once, where logging itself would print a traceback for every record."""
+
+    is_lost = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.is_lost:
+            self.is_lost = True
+            print(f"\n{self.baseFilename} cannot be written: {error.strerror}", file=sys.stderr)
 
 
 @cache

@@ -43,18 +43,19 @@ def build_trainer(
             f"trainer.devices={devices} asks for {devices} GPU(s), and torch sees {torch.cuda.device_count()}. "
             "Ask for fewer, or for CPU processes with trainer=cpu."
         )
-    most = max(MOST_ON_FEW_CORES, len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
+    most = max(MOST_ON_FEW_CORES, cores)
     if accelerator == "cpu" and devices > most:
         raise ValueError(
-            f"trainer.devices={devices} asks for {devices} CPU processes, and this one has {len(os.sched_getaffinity(0))} "
-            f"core(s), which they would share; at most {most} are started"
+            f"trainer.devices={devices} asks for {devices} CPU processes, which would share {cores} core(s); at most "
+            f"{most} are started here"
         )
     strategy: Any = "auto"
     if devices * num_nodes > 1:
         strategy = SharedDDP(broadcast_buffers=False, timeout=timedelta(minutes=timeout_minutes))
         if accelerator == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             # Each process would otherwise start as many threads as there are cores: this one, and those it starts.
-            share = max(1, len(os.sched_getaffinity(0)) // devices)
+            share = max(1, cores // devices)
             torch.set_num_threads(share)
             os.environ["OMP_NUM_THREADS"] = str(share)
     trainer = Trainer(

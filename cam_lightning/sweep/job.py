@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,8 @@ from cam_lightning.run.override import assign
 
 STOPPED = "stopped"
 """A file in the sweep's folder: a job has failed, and on_error=stop lets no other begin."""
+POLL_SECONDS = 2.0
+"""Between two looks at a job that runs elsewhere."""
 _OF_ANOTHER_RUN = (
     RUN_DIR_VARIABLE,
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
@@ -57,6 +59,29 @@ def is_running(directory: Path) -> bool:
     return False
 
 
+def queue(directory: Path, command: str) -> None:
+    """Says of a job that has no run yet that it will have one.
+
+    Not of one that another process is just about to begin: that needs an empty directory.
+    """
+    lock = try_lock(lock_of(directory))
+    if lock is None:
+        return
+    with lock:
+        if state_of(directory) is None:
+            directory.mkdir(exist_ok=True)
+            RunDirectory(directory).write_status("queued", command)
+
+
+def wait_for(directories: Sequence[Path]) -> None:
+    """Until none of the jobs runs any more, in whatever process; says which of them it waits for."""
+    running = [each for each in directories if is_running(each)]
+    if running:
+        print(f"run elsewhere, so waited for: {', '.join(each.name for each in running)}", flush=True)
+    while any(is_running(each) for each in running):
+        time.sleep(POLL_SECONDS)
+
+
 def run_apart(name: str, config: DictConfig) -> None:
     """Runs a composed job as `python -m cam_lightning.<name>` in `config.run_dir`, below the sweep's folder.
 
@@ -68,7 +93,7 @@ def run_apart(name: str, config: DictConfig) -> None:
     # Under SLURM each of the job's tasks comes here; they share the run's directory, and the first one keeps it.
     is_first = not is_slurm or int(os.environ["SLURM_PROCID"]) == 0
     with ExitStack() as stack:
-        lock = try_lock(lock_of(directory)) if is_first else None
+        lock = _own(directory) if is_first else None
         held: list[IO[str]] = [stack.enter_context(lock)] if lock else []
         if is_first:
             plan = _plan(directory, lock is not None, "resume" in config)
@@ -106,6 +131,16 @@ def run_apart(name: str, config: DictConfig) -> None:
             record_end(directory, config.on_error, _loss(code), shlex.join(["python", *command[1:]]))
         if is_slurm and was_terminated and code == 128 + signal.SIGTERM:
             _wait_for_the_end()
+
+
+def _own(directory: Path) -> IO[str] | None:
+    """The lock of a job; None where another process has it, and does not merely look whether it is free."""
+    for _ in range(5):
+        lock = try_lock(lock_of(directory))
+        if lock is not None:
+            return lock
+        time.sleep(0.1)
+    return None
 
 
 def set_earlier_attempt_aside(directory: Path) -> None:
@@ -182,7 +217,7 @@ def _wait(process: subprocess.Popen[Any]) -> tuple[int, bool]:
             code = process.wait()
         except KeyboardInterrupt:
             # The terminal has told the job too; `kill -INT` of the sweep alone has not.
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             process.wait()
             raise
     return code, signal.SIGTERM in received

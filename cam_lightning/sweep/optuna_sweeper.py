@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from cam_lightning.sweep.job import STOPPED, is_running, state_of
+from cam_lightning.sweep.job import STOPPED, state_of, wait_for
 from cam_lightning.sweep.sweeper import JobSweeper, job_directory
 
 if TYPE_CHECKING:
@@ -69,10 +68,8 @@ class OptunaSweeper(JobSweeper):
                 trials.append(study.ask())
             batch, trials = trials[: self.jobs_at_once], trials[self.jobs_at_once :]
             jobs = [[*fixed, *(f"{_key(one)}={suggested(trial, one)}" for one in space)] for trial in batch]
-            for job in jobs:
-                # One that outlived a sweep that was killed: its result counts.
-                while is_running(job_directory(self.folder, job, self.swept)):
-                    time.sleep(2)
+            # Those that outlived a sweep that was killed, or of one that runs at the same time: their results count.
+            wait_for([job_directory(self.folder, job, self.swept) for job in jobs])
             for trial, directory in zip(batch, self.launch(jobs), strict=True):
                 self._tell(study, trial, directory)
         done = [trial for trial in study.trials if trial.value is not None]
@@ -133,10 +130,10 @@ class OptunaSweeper(JobSweeper):
             return
         value = self._result(directory)
         if value is None:
-            study.tell(trial, state=TrialState.FAIL)
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         else:
             study.set_user_attr("sign", self.sign)
-            study.tell(trial, self.sign * value)
+            study.tell(trial, self.sign * value, skip_if_finished=True)
 
     def _result(self, directory: Path) -> float | None:
         """The objective; None where it is not finite. Raises HydraException where the run has no such result."""

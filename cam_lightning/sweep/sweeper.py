@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import itertools
+import os
 import re
 import shlex
 import sys
@@ -22,9 +23,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
 
-from cam_lightning.run.directory import RunDirectory
+from cam_lightning.run.directory import RunDirectory, require_outside_of_runs
 from cam_lightning.run.override import assign, key_of
-from cam_lightning.sweep.job import STOPPED, is_running, record_end, state_of
+from cam_lightning.sweep.job import STOPPED, is_running, queue, record_end, state_of, wait_for
 
 _OF_THE_SWEEP = ("sweep", "on_error")
 """Options that say how jobs are run, not which."""
@@ -53,6 +54,8 @@ class JobSweeper(Sweeper):
         self.swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
         try:
             self.run(overrides)
+        except OSError as error:
+            sys.exit(f"error: {error}")
         finally:
             if self.jobs:
                 self.show_results()
@@ -68,6 +71,8 @@ class JobSweeper(Sweeper):
     def launch(self, jobs: Sequence[Sequence[str]]) -> list[Path]:
         """Runs the jobs that are not finished, and returns the directory of each; the first call opens the folder.
 
+        Jobs that the same command runs elsewhere at the same time are left to it, and waited for.
+
         Raises HydraException where a job cannot be composed, before any is begun.
         """
         self.validate_batch_is_legal(jobs)
@@ -82,9 +87,7 @@ class JobSweeper(Sweeper):
         ]
         command = shlex.join(["python", "-m", f"cam_lightning.{self.config.hydra.job.name}", *sys.argv[1:]])
         for directory in directories:
-            if state_of(directory) is None:
-                directory.mkdir(exist_ok=True)
-                RunDirectory(directory).write_status("queued", command)
+            queue(directory, command)
         if waiting:
             with _losses_as_results("submitit" in str(self.config.hydra.launcher.get("_target_"))):
                 returned = self.launcher.launch(waiting, initial_job_idx=len(self.jobs) - len(directories))
@@ -95,6 +98,7 @@ class JobSweeper(Sweeper):
                 elif not is_running(path):
                     said = " ".join(str(one).splitlines()[:2])
                     record_end(path, self.config.on_error, f"the cluster lost the job: {said}", cause=one)
+        wait_for(directories)
         return directories
 
     def _open(self) -> Launcher:
@@ -104,8 +108,8 @@ class JobSweeper(Sweeper):
             self.folder = RunDirectory.create(root, "sweep").path
             self.name = self.folder.name
         else:
-            self.folder = root / str(self.config.sweep)
             self.name = str(self.config.sweep)
+            self.folder = _below(root, self.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOPPED).unlink(missing_ok=True)
         # The node itself: from Hydra 1.4 on `hydra` is read-only apart from the configuration that it is part of.
@@ -120,8 +124,12 @@ class JobSweeper(Sweeper):
         from cam_lightning.report.__main__ import write_reports
 
         print()
-        print(write_reports([self.folder], self.folder, None, None)["text"])
-        print(self.folder / "report.html")
+        try:
+            write_reports([self.folder], self.folder, None, None, shown="text")
+            print(f"\n{self.folder / 'report.html'}")
+        except OSError as error:
+            # What the jobs have written stands; the table can be had again.
+            print(f"\nthe table's page could not be written: {error}", file=sys.stderr)
         print(self.folder, flush=True)
 
 
@@ -154,6 +162,15 @@ def job_directory(folder: Path, overrides: Sequence[str], swept: Sequence[str]) 
     readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", readable)[:120].strip("._")
     found = next(folder.glob(f"*_{digest}"), None)
     return found or folder / f"{readable or 'job'}_{digest}"
+
+
+def _below(root: Path, name: str) -> Path:
+    """The folder that a sweep's name means; HydraException where it would not lie below the folder of runs."""
+    folder = Path(os.path.normpath(root / name))
+    if root not in folder.parents:
+        raise HydraException(f"sweep={name} is no folder below paths.runs={root}; another place is paths.runs=FOLDER")
+    require_outside_of_runs(folder / "job")
+    return folder
 
 
 @contextmanager

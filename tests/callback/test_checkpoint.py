@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import types
 from functools import partial
 from pathlib import Path
@@ -257,6 +258,17 @@ def test_a_full_disk_ends_training_and_leaves_the_last_good_checkpoint(
     monkeypatch.undo()
     resumed, _ = fit(tmp_path)
     assert same(resumed, fit(tmp_path / "whole")[0])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_best_checkpoint_stops_no_run_that_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Cut):
+        fit(tmp_path, CutAt(30))
+    whole = (tmp_path / BEST).read_bytes()
+    (tmp_path / BEST).write_bytes(whole[: len(whole) // 2])
+    fit(tmp_path)
+    assert f"{BEST} cannot be read: it is truncated" in caplog.text
+    assert math.isfinite(torch.load(tmp_path / BEST, weights_only=True)["best_value"]), "it has been written anew"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -321,6 +321,32 @@ def test_a_signal_ends_the_job_with_its_code_and_the_way_on(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_before_the_configuration_is_written_there_is_no_way_on(
+    job: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    monkeypatch.setattr("cam_lightning.launch.entry_point.start_logging", lambda *_: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as stop:
+        job(failing(AssertionError("it must not start")))
+    assert stop.value.code == 128 + number
+    said = capsys.readouterr().err
+    assert f"interrupted by {number.name}" in said
+    assert "resume" not in said
+
+
+def test_a_worker_that_was_killed_is_said_in_one_line(
+    job: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        job(failing(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")))
+    said = capsys.readouterr().err
+    assert "error: DataLoader worker (pid 7) is killed by signal: Killed: a process that loads images was ended" in said
+    assert "Traceback" not in said
+
+
 def test_ctrl_c_is_no_failure(job: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         job(failing(KeyboardInterrupt()))

@@ -116,6 +116,25 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
         newest_checkpoint(cut_off)
 
 
+def test_a_checkpoint_without_a_position_gives_way_to_the_one_before(cut_off: RunDirectory) -> None:
+    """As `best.ckpt` has none, which somebody may have put there."""
+    folder = cut_off.path / "checkpoints"
+    folder.mkdir()
+    torch.save({"cam_lightning": {}}, folder / "last.ckpt")
+    with pytest.raises(ValueError, match=r"no checkpoint of .* can be read \(last.ckpt\)"):
+        newest_checkpoint(cut_off)
+    torch.save({"cam_lightning": {}, "position": {"epoch": 0, "batch": 1, "step": 1}}, folder / "previous.ckpt")
+    found = newest_checkpoint(cut_off)
+    assert found is not None
+    assert found[0].name == "previous.ckpt"
+
+
+@pytest.mark.parametrize("damaged", ["", "{garbage", "[]", "[" * 100_000])
+def test_a_damaged_status_stops_no_run_that_goes_on(cut_off: RunDirectory, damaged: str) -> None:
+    (cut_off.path / "status.json").write_text(damaged)
+    assert resumed_config(cut_off, []).seed == 7
+
+
 # Whole processes
 
 TINY = ["dataset.num_train=24", "dataset.num_test=12", "dataset.image_size=32", "dataset.train_size=32",
@@ -123,11 +142,14 @@ TINY = ["dataset.num_train=24", "dataset.num_test=12", "dataset.image_size=32", 
         "trainer=cpu", "trainer.log_every_n_steps=1", "callback.checkpoint.every_minutes=0"]  # fmt: skip
 
 
-def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def begin(folder: Path, *arguments: str, apart: bool = False) -> subprocess.Popen[str]:
+    """Starts `train`; `apart`: in a process group of its own, as a terminal's."""
     command = [sys.executable, "-m", "cam_lightning.train", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=apart
+    )
 
 
 def logged(run: Path) -> list[str]:
@@ -190,6 +212,49 @@ def test_neither_of_two_processes_outlives_the_other(tmp_path: Path, number: sig
         assert (first.returncode, state) == (1, "failed")
         assert "error:" in err
     assert not Path(f"/proc/{second}").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_signal_to_all_processes_saves_and_says_so(tmp_path: Path, number: signal.Signals, num_workers: int) -> None:
+    """Ctrl-C, `timeout` and SLURM tell the workers too, which must outlive the step that is saved."""
+    run = tmp_path / "run"
+    process = begin(tmp_path, *TINY, "trainer.max_epochs=500", "callback.checkpoint.every_minutes=null",
+                    f"dataset.num_workers={num_workers}", f"run_dir={run}", apart=True)  # fmt: skip
+    wait_for_rows(process, run, 4)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert f"interrupted by {number.name}; to go on: python -m cam_lightning.train resume={run}" in err
+    assert "Traceback" not in err
+    steps = [int(row.split(",")[0]) for row in logged(run) if "train/loss" in row]
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["position"]["step"]
+    assert saved - max(steps) in (0, 1), "the last step is in it"
+
+
+@pytest.mark.slow
+def test_what_is_damaged_beside_a_whole_checkpoint_stops_nothing(tmp_path: Path) -> None:
+    """And a run that is finished, and was killed before its page, gets one."""
+    run = tmp_path / "run"
+    killed = begin(tmp_path, *TINY, "trainer.max_epochs=3", f"run_dir={run}")
+    while not (run / "checkpoints" / "best.ckpt").exists():
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    for name in ("checkpoints/best.ckpt", "environment.json", "status.json", "specs.json"):
+        assert (run / name).exists()
+        (run / name).write_bytes(b"{gar")
+    (run / "environment.json").write_bytes(b"")
+    resumed = begin(tmp_path, f"resume={run}")
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, out + err
+    assert (run / "report.html").exists()
+    (run / "report.html").unlink()
+    again = begin(tmp_path, f"resume={run}")
+    assert "is finished" in again.communicate()[1]
+    assert "<html" in (run / "report.html").read_text()
 
 
 @pytest.mark.slow

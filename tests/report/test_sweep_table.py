@@ -345,9 +345,32 @@ def test_a_folder_gets_its_page_and_tables(make: Make, tmp_path: Path, capsys: p
 
 def test_a_run_s_own_page_is_not_overwritten(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = make("a")
+    (run_dir / "report.html").write_text("its own")
     assert main([str(run_dir)]) == 0
     assert "50.00 %" in capsys.readouterr().out
-    assert not (run_dir / "report.html").exists()
+    assert (run_dir / "report.html").read_text() == "its own"
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "interrupted", "running", "queued"])
+def test_a_run_that_was_killed_before_its_page_gets_one(make: Make, tmp_path: Path, state: str) -> None:
+    """Between how it ended and its page lie some seconds; one that still runs draws its own."""
+    kept, lost = make("a", 0.1), make("b", 0.2, 2, state=state)
+    (kept / "report.html").write_text("its own")
+    assert main([str(tmp_path / "sweep")]) == 0
+    assert (kept / "report.html").read_text() == "its own"
+    assert (lost / "report.html").exists() == (state in ("finished", "failed", "interrupted"))
+
+
+def test_a_page_that_cannot_be_written_costs_no_table(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(run_dir: Path) -> Path:
+        raise OSError(30, "Read-only file system", str(run_dir))
+
+    monkeypatch.setattr("cam_lightning.report.html.write_report", read_only)
+    run_dir = make("a")
+    assert main([str(run_dir)]) == 0
+    assert "50.00 %" in capsys.readouterr().out
 
 
 def test_bad_input_is_one_line(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,21 @@ def test_an_installed_package_in_somebody_s_checkout_is_none(checkout: Path, mon
     assert environment(None)["git"] is None
 
 
+@pytest.mark.parametrize(
+    "damaged", ["", "{garbage", "[]", "{}", '{"git": null, "earlier": 1}', "\udcff", "[" * 100_000]
+)
+def test_a_damaged_file_stops_no_run_that_goes_on(
+    checkout: Path, tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / "environment.json").write_text(damaged, errors="surrogateescape")
+    record_environment(run, 3)
+    now = json.loads((run.path / "environment.json").read_text())
+    assert (now["seed"], now["earlier"]) == (3, [])
+    assert "environment.json is damaged" in caplog.text
+
+
 def test_other_ranks_record_nothing(tmp_path: Path) -> None:
     record_environment(RunDirectory(tmp_path, is_writer=False), 0)
     assert list(tmp_path.iterdir()) == []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from cam_lightning.run.interruption import SIGNALS, Interrupted, Interruption
+from cam_lightning.run.interruption import SIGNALS, Interrupted, Interruption, outlive_signals
 
 
 @pytest.fixture
@@ -44,14 +46,43 @@ def test_a_rank_ends_for_the_signal_of_another(interruption: Interruption) -> No
         interruption.end()
 
 
-def test_a_worker_outlives_a_signal_to_all_processes(interruption: Interruption) -> None:
-    worker = os.fork()
-    if worker == 0:
+def test_a_second_ctrl_c_does_not_wait(interruption: Interruption) -> None:
+    """And what else comes after the first does."""
+    interruption.deferred = True
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted, match="SIGINT") as caught:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert caught.value.exit_code == 130
+
+
+@pytest.fixture
+def worker(interruption: Interruption) -> Iterator[int]:
+    """A process that was forked from this one, as a data loader's, after it has begun."""
+    ready, has_begun = os.pipe()
+    process = os.fork()
+    if process == 0:
+        # As torch does, whose own handler is not Python's, and ends a worker at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        outlive_signals()
+        os.write(has_begun, b"1")
         time.sleep(20)
-        os._exit(0)
-    time.sleep(0.1)
-    os.kill(worker, signal.SIGTERM)
+        os._exit(1)
+    assert os.read(ready, 1)
+    yield process
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_worker_outlives_a_signal_to_all_processes(worker: int, number: signal.Signals) -> None:
+    subprocess.run(["kill", f"-{int(number)}", str(worker)], check=True)
     time.sleep(0.2)
     assert os.waitpid(worker, os.WNOHANG) == (0, 0), "its parent may still need it"
-    os.kill(worker, signal.SIGKILL)
-    os.waitpid(worker, 0)
+
+
+def test_a_worker_ends_when_its_parent_says_so(worker: int) -> None:
+    os.kill(worker, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0

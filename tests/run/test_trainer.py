@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cam_lightning.run import trainer as trainer_module
 from cam_lightning.run.ranks import SharedDDP
 from cam_lightning.run.trainer import build_trainer
 
@@ -40,6 +41,16 @@ def trainer(**options: Any) -> Any:
 def test_a_number_of_processes_is_a_number(name: str, value: Any, accelerator: str) -> None:
     with pytest.raises(ValueError, match=f"trainer.{name} is a whole number of at least 1; got {value!r}"):
         trainer(**{name: value, "accelerator": accelerator})
+
+
+def test_no_machine_is_flooded_with_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few more than cores are a trial of a distributed run; a hundred that share two cores are a mistake."""
+    monkeypatch.setattr(trainer_module.os, "sched_getaffinity", lambda process: {0, 1})
+    assert trainer(devices=8).world_size == 8
+    with pytest.raises(ValueError, match=r"trainer.devices=99 asks for 99 CPU processes, .* 2 core.*at most 8"):
+        trainer(devices=99)
+    monkeypatch.setattr(trainer_module.os, "sched_getaffinity", lambda process: set(range(128)))
+    assert trainer(devices=99).world_size == 99
 
 
 def test_processes_that_lightning_starts() -> None:

@@ -55,6 +55,9 @@ class Sweeps:
                     self.code = sweeps.end(options)
                 return self.code
 
+            def send_signal(self, number: int) -> None:
+                """It ends by itself."""
+
         return Process()
 
     def end(self, options: Options) -> int:
@@ -252,23 +255,57 @@ def test_a_sweep_can_grow_and_other_options_are_other_jobs(sweep: Sweeps) -> Non
     assert sweep.started == [], "neither the order nor how failures are met makes another job"
 
 
-def test_a_job_that_still_runs_is_left_alone(sweep: Sweeps) -> None:
+@pytest.mark.parametrize("end", ["finished", "failed"])
+def test_a_job_that_still_runs_is_left_alone_and_waited_for(
+    sweep: Sweeps, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     sweep.work = lambda options: 0.5 if options["seed"] == 1 else (_ for _ in ()).throw(ProcessLookupError())
     sweep("seed=1,2", "sweep=s")
     running = sweep.directories()[1]
     lock = try_lock(lock_of(running))
     assert lock is not None
-    with lock:
-        code, output, _ = sweep("seed=1,2", "sweep=s")
-    assert code == 1
+
+    def elapse(seconds: float) -> None:
+        """By then the other process is through."""
+        (running / "status.json").write_text(json.dumps({"state": end}))
+        (running / "results.json").write_text(json.dumps({"test/localization_error/top1": 0.25}))
+        lock.close()
+
+    monkeypatch.setattr(job_module.time, "sleep", elapse)
+    code, output, _ = sweep("seed=1,2", "sweep=s")
+    assert code == (end != "finished")
     assert sweep.started == []
     assert f"still runs, so skipped: {running.name}" in output
+    assert f"run elsewhere, so waited for: {running.name}" in output
+
+
+def test_a_job_that_another_sweep_begins_is_not_queued(sweep: Sweeps) -> None:
+    """It has an empty directory at that moment, which must stay so."""
+    seen = []
+
+    def work(options: Options) -> float:
+        directory = Path(options["run_dir"])
+        others = (directory / "status.json").read_bytes()
+        (directory / "status.json").unlink()
+        job_module.queue(directory, "the same command, elsewhere")
+        seen.append((directory / "status.json").exists())
+        (directory / "status.json").write_bytes(others)
+        return 0.5
+
+    sweep.work = work
+    # The job's process inherits the lock; this one stands for it.
+    code, _, _ = sweep("seed=1,2", "sweep=s")
+    assert (code, seen) == (0, [False, False])
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("seed=1,2", "run_dir=/x"), "error: run_dir is one run's directory; the folder of a sweep is sweep=NAME"),
+        (("seed=1,2", "sweep=../elsewhere"), "sweep=../elsewhere is no folder below paths.runs="),
+        (("seed=1,2", "sweep=/elsewhere"), "sweep=/elsewhere is no folder below paths.runs="),
+        (("seed=1,2", "sweep=."), "sweep=. is no folder below paths.runs="),
+        (("hydra/sweeper=optuna", "seed=1,2", "sweep=x/../.."), "sweep=x/../.. is no folder below paths.runs="),
         (("seed=1,2", "on_error=ignore"), "error: on_error is continue or stop; got 'ignore'"),
         (("seed=1,2", "trainer.device=2"), "Did you mean trainer.devices?"),
         (("backbone=googlenet_gap,vgg17", "seed=1"), "vgg17"),
@@ -283,6 +320,33 @@ def test_what_cannot_work_is_said_before_anything_is_made(sweep: Sweeps, argumen
     assert says in output + errors
     assert sweep.started == []
     assert not sweep.root.exists()
+
+
+def test_a_sweep_s_name_may_have_a_comma(sweep: Sweeps) -> None:
+    """It is one folder, which need not be there yet."""
+    assert sweep("seed=1,2", "sweep=one, two")[0] == 0
+    assert len(list((sweep.root / "one, two").glob("*/results.json"))) == 2
+
+
+def test_a_sweep_never_lies_inside_a_run(sweep: Sweeps) -> None:
+    run = sweep.root / "run"
+    run.mkdir(parents=True)
+    for name in ("config.yaml", "status.json"):
+        (run / name).write_text("{}")
+    code, _, errors = sweep("seed=1,2", "sweep=run")
+    assert (code, sweep.started) == (1, [])
+    assert "the directory of another run" in errors
+    assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "status.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(sweep: Sweeps) -> None:
+    sweep.root.write_text("a file")
+    for arguments in (["seed=1,2"], ["seed=1,2", "sweep=s"]):
+        code, _, errors = sweep(*arguments)
+        assert (code, sweep.started) == (1, [])
+        assert errors.startswith("error: ")
+        assert str(sweep.root) in errors
+        assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -416,8 +480,7 @@ def test_a_killed_study_goes_on_to_the_number_of_trials_as_it_would_have(sweep: 
         return quality(options)
 
     sweep.work = dies
-    with pytest.raises(KeyboardInterrupt):
-        sweep(*STUDY, "sweep=parts")
+    assert sweep(*STUDY, "sweep=parts")[0] == 128 + signal.SIGINT
     first = sweep.options(*keys)
     sweep.work = quality
     code, output, _ = sweep(*STUDY, "sweep=parts")

@@ -216,6 +216,25 @@ def test_setup_reads_once() -> None:
     assert data.examples["train"] is examples
 
 
+@pytest.mark.parametrize(
+    ("processes", "splits", "says"),
+    [
+        (10, ("train", "val", "test"), ""),
+        (11, ("train", "test"), ""),
+        (11, ("train", "val", "test"), "the val split has 10 images, too few for 11 processes"),
+        (22, ("test",), "the test split has 21 images, too few for 22 processes"),
+        (99, ("train", "test"), "the train split has 30 images, too few for 99 processes"),
+    ],
+)
+def test_every_process_needs_an_image(processes: int, splits: tuple[str, ...], says: str) -> None:
+    data = dataset()
+    if not says:
+        data.require_images(processes, *splits)
+        return
+    with pytest.raises(ValueError, match=says):
+        data.require_images(processes, *splits)
+
+
 class Watched(LightningModule):
     """Notes what it is given, and learns nothing."""
 
