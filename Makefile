@@ -58,6 +58,7 @@ format: setup  ## format the code, and mend what can be mended
 
 bench: setup  ## what Lightning and localization cost, as ratios against named alternatives
 	$(RUN) -m experiments.bench_training_step
+	$(RUN) -m experiments.bench_local_response_norm
 	$(RUN) -m experiments.bench_localization
 	$(RUN) -m experiments.bench_localization --metrics all --backbone resnet50_gap --images 64 --pairs 3
 	$(RUN) -m experiments.bench_level_sweep

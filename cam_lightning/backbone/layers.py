@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from cam_lightning.functional.local_response_norm import local_response_norm
 
 
 def cam_conv(in_channels: int, bias: float, units: int = 1024) -> nn.Conv2d:
@@ -67,15 +68,12 @@ def class_conv(in_channels: int, num_classes: int) -> nn.Conv2d:
 class LocalResponseNorm(nn.Module):
     """Caffe's normalisation across 5 neighbouring channels: x / (1 + 1e-4 · mean of their squares)^0.75.
 
-    It equals `nn.LocalResponseNorm(5)`, which pools in three dimensions and so has no deterministic
-    backward on a GPU. Squares and root are float32 also under mixed precision.
+    It equals `nn.LocalResponseNorm(5)`, which pools in three dimensions, and so is slow, loses channels-last and has no
+    deterministic backward on a GPU. See `functional/local_response_norm.py`.
     """
 
     def forward(self, x_BKhw: Tensor) -> Tensor:
-        channels = x_BKhw.shape[1]
-        squares = F.pad(x_BKhw.float().square(), (0, 0, 0, 0, 2, 2))
-        neighbours = sum(squares[:, first : first + channels] for first in range(5))
-        return x_BKhw / (1 + 1e-4 / 5 * neighbours) ** 0.75
+        return local_response_norm(x_BKhw)
 
 
 def xavier_(weight: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cam_lightning.backbone.network import TrunkNetwork
@@ -121,6 +121,24 @@ def test_mixed_precision_and_memory_format_leave_the_head_in_float32(network: Tr
         # bfloat16 keeps 3 digits: pooling or the classifier in it would miss this by a factor of 100.
         scale = float(logits.abs().max())
         torch.testing.assert_close(logits, _logits_by_hand(network, features), rtol=1e-5, atol=1e-5 * scale)
+
+
+@every_backbone
+def test_channels_last_reaches_every_convolution(network: TrunkNetwork, images: Tensor) -> None:
+    """A layer that loses it makes those behind it slow."""
+    twin = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    layouts: dict[str, bool] = {}
+
+    def seen(name: str, x: Tensor) -> None:
+        layouts[name] = x.is_contiguous(memory_format=torch.channels_last)
+
+    for name, layer in twin.trunk.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_pre_hook(lambda _, given, name=name: seen(name, given[0]))
+    with torch.no_grad():
+        twin(images.contiguous(memory_format=torch.channels_last))
+    assert layouts
+    assert [name for name, is_kept in layouts.items() if not is_kept] == []
 
 
 @every_backbone
