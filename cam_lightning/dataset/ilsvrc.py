@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from cam_lightning.dataset.pipeline.storage import Storage
 log = logging.getLogger(__name__)
 
 TRAIN = ("train", "ILSVRC2012_img_train", "Data/CLS-LOC/train", "ILSVRC/Data/CLS-LOC/train")
-VALIDATION = ("val", "ILSVRC2012_img_val", "Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val")
+VALIDATION = ("val", "ILSVRC2012_img_val", "Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val", "val.X")
+PART = re.compile(r"train\.X\d+")
+"""Folders that share the classes, as Kaggle's ImageNet-100 has them."""
 
 
 class Ilsvrc(LocalizationDataModule):
@@ -41,7 +44,8 @@ class Ilsvrc(LocalizationDataModule):
     ImageNetV2 (`imagenetv2`, or `val2` in the root) with the boxes of `metadata`. `blacklist` leaves images out
     of `test` altogether: true for the devkit's list, or a file. `proxy` trains on the benchmark's short list.
 
-    A subset of the classes reads as it lies, from a folder or a zip. Where both folders are sorted, photos named
+    A subset of the classes reads as it lies, from a folder or a zip, also in folders that share the classes
+    (`train.X1` …, `val.X`). Where both folders are sorted, photos named
     `ILSVRC2012_val_*` are `test` wherever they lie and all others train: so Imagenette and Imagewoof, whose second
     versions are shuffled anew, have official boxes too. `resized` says that the photos are resized copies, with their
     ratio kept or all squashed to one square: the boxes are scaled from the annotated size to each file's own.
@@ -91,14 +95,15 @@ class Ilsvrc(LocalizationDataModule):
 
     def read_splits(self) -> Splits:
         storage = Storage(self.root)
-        train, validation = _first(storage, TRAIN), _first(storage, VALIDATION)
+        train, validation = _training(storage), _first(storage, VALIDATION)
         if validation is None:
             raise FileNotFoundError(
                 f"dataset.root={storage.root} is not laid out as ILSVRC: expected the validation images in one of "
                 f"{', '.join(VALIDATION)}; found {', '.join(storage.names('')[:10]) or 'nothing'}. {self.SOURCE}"
             )
-        classes_from = train or (validation if class_folders(storage, validation) else None)
-        names = imagenet_classes() if classes_from is None else _class_folders(storage, classes_from)
+        classes_from = train or ((validation,) if class_folders(storage, validation) else ())
+        names = sorted({wnid for folder in classes_from for wnid in _class_folders(storage, folder)})
+        names = names or imagenet_classes()
         options = (self.root, self.metadata, self.devkit, self.annotations, self.blacklist)
 
         def index_test(seen: Stamps) -> Index:
@@ -109,18 +114,20 @@ class Ilsvrc(LocalizationDataModule):
         require_annotated_sizes(test)
         return Splits(names, self._train(storage, train, validation, names), test, self._fullsup(storage, names))
 
-    def _train(self, storage: Storage, folder: str | None, validation: str, names: list[str]) -> IndexedSplit | None:
+    def _train(
+        self, storage: Storage, train: tuple[str, ...], validation: str, names: list[str]
+    ) -> IndexedSplit | None:
         """The training images of the classes `names`, from the kept index where nothing changed."""
-        if folder is None:
+        if not train:
             log.warning("dataset.root=%s has no training images: it can be evaluated only", storage.root)
             return None
 
         def index(seen: Stamps) -> Index:
             noted = NotedStorage(self.root, seen)
-            rows = _rows(noted, folder, validation, names)
-            return Index.pack(self._proxy_rows(rows, noted.describe(folder), names, seen) if self.proxy else rows)
+            rows = _rows(noted, train, validation, names)
+            return Index.pack(self._proxy_rows(rows, noted.describe(train[0]), names, seen) if self.proxy else rows)
 
-        key = [self.root, folder, validation, names, self.proxy, self.metadata]
+        key = [self.root, train, validation, names, self.proxy, self.metadata]
         return IndexedSplit(storage, cached_index(self.cache, "ilsvrc-train", key, index))
 
     def _proxy_rows(self, rows: Iterator[Row], where: str, names: list[str], seen: Stamps) -> Iterator[Row]:
@@ -141,7 +148,7 @@ class Ilsvrc(LocalizationDataModule):
             )
 
     def _test_rows(
-        self, storage: NotedStorage, folders: tuple[str | None, str], names: list[str], seen: Stamps
+        self, storage: NotedStorage, folders: tuple[tuple[str, ...], str], names: list[str], seen: Stamps
     ) -> list[Row]:
         train, folder = folders
         devkit = self._devkit(storage, seen)
@@ -189,6 +196,12 @@ def _first(storage: Storage, folders: tuple[str, ...]) -> str | None:
     return next((folder for folder in folders if storage.names(folder)), None)
 
 
+def _training(storage: Storage) -> tuple[str, ...]:
+    """The folder of the training images, or all that share them; none where there are no such images."""
+    folder = _first(storage, TRAIN)
+    return (folder,) if folder else tuple(name for name in storage.names("") if PART.fullmatch(name))
+
+
 def _class_folders(storage: Storage, folder: str) -> list[str]:
     """Sorted WordNet ids of the class folders; raises ValueError where they are not ILSVRC's."""
     entries, names = storage.names(folder), class_folders(storage, folder)
@@ -208,10 +221,11 @@ def _class_folders(storage: Storage, folder: str) -> list[str]:
     return names
 
 
-def _rows(storage: Storage, folder: str, validation: str, names: list[str]) -> Iterator[Row]:
+def _rows(storage: Storage, train: tuple[str, ...], validation: str, names: list[str]) -> Iterator[Row]:
     """Every training image, class by class; raises ValueError where a list of them says that some are missing."""
+    folder = train[0]
     listed = _listed(storage, folder)
-    folders = training_folders(storage, folder, validation)
+    folders = training_folders(storage, train, validation)
     for label, wnid in enumerate(names):
         files = [file for file in storage.names(f"{folder}/{wnid}") if is_image(file)]
         if len(files) < listed.get(wnid, 0):

@@ -172,6 +172,25 @@ def test_the_first_version_has_them_all_in_val(tmp_path: Path) -> None:
     assert len(data.examples["test"]) == 4
 
 
+def test_folders_that_share_the_classes(tmp_path: Path) -> None:
+    """As Kaggle's ImageNet-100 lies: `train.X1` … with some classes each, and `val.X`."""
+    root = write_tree(tmp_path, RESIZES["smaller"])
+    for part, wnid in enumerate(reversed(CLASSES), start=1):
+        (root / f"train.X{part}").mkdir()
+        (root / "train" / wnid).rename(root / f"train.X{part}" / wnid)
+    (root / "train").rmdir()
+    (root / "val").rename(root / "val.X")
+    data = dataset(root, metadata=str(tmp_path / "metadata"))
+    assert data.class_names == CLASSES
+    test = data.examples["test"].split
+    assert sorted(path.split("/")[-1] for path in test.ids) == sorted(file_of(n).split("/")[-1] for n in ORIGINALS)
+    assert all(CLASSES[label] in path for path, label in zip(test.ids, test.label_N, strict=True))
+    train = [data.examples[name].split for name in ("train", "val")]
+    assert sum(map(len, train)) == len(TRAINING)
+    for split in train:
+        assert all(CLASSES[label] in path for path, label in zip(split.ids, split.label_N, strict=True))
+
+
 def test_without_official_names_the_folders_count(tmp_path: Path) -> None:
     root = write_tree(tmp_path, RESIZES["squashed"])
     for number in ORIGINALS:

@@ -34,19 +34,19 @@ def is_official(path: str) -> bool:
     return OFFICIAL.match(PurePosixPath(path).name) is not None
 
 
-def are_shuffled(storage: Storage, train: str | None, validation: str) -> bool:
+def are_shuffled(storage: Storage, train: tuple[str, ...], validation: str) -> bool:
     """Whether names tell training from test photos, and not folders: both are sorted, and official names occur."""
-    if train is None or not class_folders(storage, validation):
+    if not train or not class_folders(storage, validation):
         return False
-    return any(is_official(path) for folder in (validation, train) for path in photos(storage, folder))
+    return any(is_official(path) for folder in (validation, *train) for path in photos(storage, folder))
 
 
-def test_photos(storage: Storage, train: str | None, validation: str) -> list[str]:
+def test_photos(storage: Storage, train: tuple[str, ...], validation: str) -> list[str]:
     """The paths of the test photos; raises FileNotFoundError without any, ValueError where one lies in both folders."""
     if not are_shuffled(storage, train, validation):
         paths = list(photos(storage, validation))
     else:
-        paths = [path for folder in (validation, str(train)) for path in photos(storage, folder) if is_official(path)]
+        paths = [path for folder in (validation, *train) for path in photos(storage, folder) if is_official(path)]
         names: dict[str, str] = {}
         for path in paths:
             other = names.setdefault(PurePosixPath(path).name, path)
@@ -60,6 +60,6 @@ def test_photos(storage: Storage, train: str | None, validation: str) -> list[st
     return paths
 
 
-def training_folders(storage: Storage, train: str, validation: str) -> tuple[str, ...]:
+def training_folders(storage: Storage, train: tuple[str, ...], validation: str) -> tuple[str, ...]:
     """Where training photos lie."""
-    return (train, validation) if are_shuffled(storage, train, validation) else (train,)
+    return (*train, validation) if are_shuffled(storage, train, validation) else train

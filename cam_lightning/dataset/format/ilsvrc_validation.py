@@ -32,7 +32,7 @@ XML = (
 class Validation:
     """The validation images below one folder, flat or in class folders, in the order of their paths.
 
-    With `train`, a folder of class folders, an archive that was shuffled anew is seen through: of both folders the
+    With `train`, folders of class folders, an archive that was shuffled anew is seen through: of all folders the
     photos with official names. `metadata` is the WSOL benchmark's folder of ILSVRC, or None; `annotations` the folder
     of XML files, or None where it is one that the layouts have.
     """
@@ -44,7 +44,7 @@ class Validation:
         seen: Stamps,
         metadata: Path | None,
         annotations: Path | None,
-        train: str | None = None,
+        train: tuple[str, ...] = (),
     ) -> None:
         self.storage = storage
         self.folder = folder
