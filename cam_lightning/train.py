@@ -28,6 +28,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         raise ValueError("test_checkpoint=best needs callback.checkpoint.monitor, the number that says which is best")
     if tests_best:
         _require_a_validation(config)
+    _require_an_end(config)
     _warn(config)
     data = build_data(config)
     network = build_network(config, data.num_classes)
@@ -56,6 +57,16 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if run.is_writer:
         run.write_json("results.json", results)
         print_results(results)
+
+
+def _require_an_end(config: DictConfig) -> None:
+    """Raises ValueError where neither epochs nor steps end the training."""
+    trainer = config.trainer
+    if trainer.max_epochs in (None, -1) and trainer.max_steps == -1 and not trainer.fast_dev_run:
+        raise ValueError(
+            f"trainer.max_epochs={'null' if trainer.max_epochs is None else -1} trains without end: give "
+            "trainer.max_epochs=N, or trainer.max_steps=N beside it"
+        )
 
 
 def _require_a_validation(config: DictConfig) -> None:

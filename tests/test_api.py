@@ -276,7 +276,9 @@ def test_a_network_that_says_no_number_is_no_answer(run_dir: Path, photos: list[
     assert len(list(localize(network, [photos[1], path]))) == 2
     with torch.no_grad():
         network.class_conv.bias[0] = torch.nan  # type: ignore[index, union-attr, operator]
-    with pytest.raises(FloatingPointError, match=rf"for image 0, {path}: the network's weights are broken: class_conv\.b"):
+    with pytest.raises(
+        FloatingPointError, match=rf"for image 0, {path}: the network's weights are broken: class_conv\.b"
+    ):
         list(localize(network, [photos[1], path]))
 
 

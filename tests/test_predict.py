@@ -180,8 +180,8 @@ def test_a_network_that_says_no_number_predicts_nothing(
     torch.save(state, tmp_path / "broken.pth")
     arguments = [f"images={photos}", *with_weights(tmp_path / "broken.pth")]
     said = {
-        "overflow": rf"no finite number for {photos}/a=b, c\.png, .*below/see through\.png: the first layer whose output "
-        r"is not finite is trunk\.\S+ \(Conv2d, values up to ",
+        "overflow": rf"no finite number for {photos}/a=b, c\.png, .*below/see through\.png: the first layer whose "
+        r"output is not finite is trunk\.\S+ \(Conv2d, values up to ",
         "nan": r"broken\.pth is broken: trunk\.0\.weight has [\d,]+ of [\d,]+ values that are NaN or infinite",
     }[broken]
     with pytest.raises((FloatingPointError, ValueError), match=said):

@@ -32,6 +32,7 @@ from cam_lightning.run.log import start_logging
 from cam_lightning.run.override import key_of
 from cam_lightning.run.place import CONF, VERSION_BASE
 from cam_lightning.run.printing import outlive_reader
+from cam_lightning.run.range import require_ranges
 from cam_lightning.sweep.job import run_apart
 from cam_lightning.sweep.sweeper import register_sweepers
 
@@ -82,6 +83,7 @@ def run_job(name: str, config: DictConfig) -> None:
     interruption.listen()
     try:
         run, config = _open_run(name, config)
+        require_ranges(OmegaConf.to_container(config, resolve=True))
         start_logging(run.path, run.is_writer)
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
         run.write_status("running", command)

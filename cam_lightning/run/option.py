@@ -5,6 +5,8 @@ _options_: {root: path, num_workers: manner}
 path     a place of what the run reads: made absolute where it exists, and may be given anew when a run goes on
 manner   how the run is carried out, not what it computes: may be given anew, and tells no two runs apart
 extent   how far it goes: may be given anew, unless a part is laid out over all of it (`_fixed_extent_`)
+
+Which values they may have stands there too, as `_ranges_` (`run/range.py`).
 """
 
 from __future__ import annotations
