@@ -69,7 +69,7 @@ class GeneralizedMean:
 class LogSumExp:
     """A soft maximum of a class's map, from the average for a small `sharpness` to the maximum for a large one.
 
-    Pinheiro and Collobert 2015 (CVPR), section 3.2, whose r is 5. Raises ValueError for a sharpness of 0 or below.
+    Pinheiro and Collobert 2015 (CVPR), whose r is 5. Raises ValueError for a sharpness of 0 or below.
     """
 
     sharpness: float = 5.0
@@ -88,9 +88,9 @@ class LogSumExp:
 class TopK:
     """The mean of a class map's highest cells, and `alpha` times the mean of as many of its lowest.
 
-    `cells` is a number of cells, or below 1 a share of them, at least one cell. WILDCAT (Durand et al. 2017, CVPR),
-    equation 2, with k+ = k−; the released code's example takes 0.2 of the cells and `alpha` 0.7, and halves the sum,
-    which the equation does not. With `alpha` 0 it is plain top-k. Several maps a class, WILDCAT's M, are left out.
+    `cells` is a number of cells, or below 1 a share of them, at least one cell. WILDCAT's spatial pooling (Durand et
+    al. 2017, CVPR), with k+ = k−; the released code's example takes 0.2 of the cells and `alpha` 0.7, and halves the
+    sum, which the equation does not. With `alpha` 0 it is plain top-k. Several maps a class, WILDCAT's M, are left out.
     Raises ValueError for no cell and for a weight that is not finite.
     """
 

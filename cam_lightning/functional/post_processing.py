@@ -70,9 +70,9 @@ NORMALISATIONS = {
     ivr         (v − Per(i)) / (max − Per(i)), below 0 cut: ineffective values removed
     percentile  (v − Per(i)) / (Per(1 − i) − Per(i)), cut at both ends: a minmax that no single cell decides
 
-`pas`: Bae et al. 2020 (ECCV), section 3.3, whose threshold is a share of Per(0.9); the code that goes with IVR's paper
+`pas`: Bae, Noh and Kim 2020 (ECCV), whose threshold is a share of Per(0.9); the code that goes with IVR's paper
 subtracts the minimum before, as here, which is the same where the map reaches 0. `ivr`: Kim et al. 2021 (ICCV),
-section 3, the percentile chosen for each dataset and network; 0.6 is what the extended benchmark code starts from
+the percentile chosen for each dataset and network; 0.6 is what the extended benchmark code starts from
 (dongjunhwang/small_object_wsol, inference.py). That code takes the order statistic at ⌊i · pixels⌋, as `at` does.
 `percentile` has no source.
 """

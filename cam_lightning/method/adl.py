@@ -18,7 +18,7 @@ class AttentionDropout:
     The attention is the mean over the units. With probability `drop_rate` the features become 0 where it is at least
     `threshold` times its own maximum (the drop mask), and are else multiplied by its sigmoid (the importance map); one
     draw for a batch. The importance map is differentiated, as in the released code. Choe and Shim 2019 (CVPR), section
-    3, figure 2; junsukchoe/ADL, ops.py; clovaai/wsolevaluation, method/adl.py.
+    3; junsukchoe/ADL, ops.py; clovaai/wsolevaluation, method/adl.py.
     """
 
     def __init__(self, drop_rate: float, threshold: float) -> None:

@@ -27,7 +27,7 @@ class Bas(Classification):
         background       S_b / (S + 1e-8), 0 where S_b ≥ S: the background activation suppression loss
         area             mean of M                                                           × `area_weight`
 
-    Wu et al. 2022 (CVPR), section 3.2, equations 3 to 7; wpy1999/BAS, {CUB,ILSVRC}/Model. `foreground_weight` and
+    Wu, Zhai and Cao 2022 (CVPR), section 3; wpy1999/BAS, {CUB,ILSVRC}/Model. `foreground_weight` and
     `area_weight` are, in that code, 0.05 and 1 for ILSVRC and VGG-16, as here, 1 and 2 for ResNet-50; 0 and 0.7 for CUB
     and VGG-16. Raises ValueError for weights below 0.
     """
@@ -48,7 +48,8 @@ class Bas(Classification):
         score_B = output.logits_BC.detach()[rows_B, label_B]
         left_B = network.score_outside(output.features_BKhw, map_B1hw)[rows_B, label_B]
         class_map_BChw = output.more["map_BChw"]
-        seen_B1hw = average_onto_grid(map_B1hw, (class_map_BChw.shape[2], class_map_BChw.shape[3]))
+        with torch.autocast(map_B1hw.device.type, enabled=False):
+            seen_B1hw = average_onto_grid(map_B1hw, (class_map_BChw.shape[2], class_map_BChw.shape[3]))
         inside_BC = (class_map_BChw * seen_B1hw).mean((2, 3))
         parts = {
             "classification": super().loss(output, batch).total,

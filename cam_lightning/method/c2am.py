@@ -20,14 +20,14 @@ LEAST, MOST = 0.0005, 0.9995
 class C2am(Classification):
     """Cross entropy, and a contrast of foreground with background; options as `Classification`'s.
 
-    Its network is a `ClassAgnosticMap` P. Of each image, with n cells, the foreground is Σ P·F / n, the background
-    Σ (1 − P)·F / n (equations 1 and 2), and s are cosines between two images of a batch, or an image and itself:
+    Its network is a `ClassAgnosticMap` P. Of each image, with n cells, the foreground is f = Σ P·F / n, the background
+    b = Σ (1 − P)·F / n, and s are cosines between two images of a batch, or an image and itself:
 
-        background   mean of w_ij · −log s(b_i, b_j): backgrounds alike        (equation 6)
-        foreground   mean of w_ij · −log s(f_i, f_j): foregrounds alike        (equation 6)
-        apart        mean of −log(1 − s(b_i, f_j)): the two unlike             (equation 3)
+        background   mean of w_ij · −log s(b_i, b_j): backgrounds alike
+        foreground   mean of w_ij · −log s(f_i, f_j): foregrounds alike
+        apart        mean of −log(1 − s(b_i, f_j)): the two unlike
 
-    w_ij = exp(−`alpha` · rank), the rank of j among the cosines of i (equation 5). Xie et al. 2022 (CVPR), section 3.2;
+    w_ij = exp(−`alpha` · rank), the rank of j among the cosines of i. Xie et al. 2022 (CVPR), section 3;
     CVI-SZU/CCAM, WSOL/models. There the rank counts from −1, the image itself, so its own neighbour weighs 1, and
     `alpha` is 0.05 for CUB, 0.25 by itself, as here. The paper trains the contrast alone, the classifier apart; here
     both share a trunk, and `contrast_weight` weighs the three. It needs features that differ between cells: where the
@@ -44,13 +44,15 @@ class C2am(Classification):
         self.contrast_weight = contrast_weight
 
     def loss(self, output: ClassifierOutput, batch: Batch) -> Loss:
-        foreground_BK, background_BK = parted(output.features_BKhw, output.more["map_B1hw"])
-        parts = {
-            "classification": super().loss(output, batch).total,
-            "background": self.contrast_weight * alike(background_BK, self.alpha),
-            "foreground": self.contrast_weight * alike(foreground_BK, self.alpha),
-            "apart": self.contrast_weight * -torch.log(1 - cosines(background_BK, foreground_BK)).mean(),
-        }
+        # In bfloat16 cosines near 1 would all be 1.
+        with torch.autocast(output.logits_BC.device.type, enabled=False):
+            foreground_BK, background_BK = parted(output.features_BKhw, output.more["map_B1hw"])
+            parts = {
+                "classification": super().loss(output, batch).total,
+                "background": self.contrast_weight * alike(background_BK, self.alpha),
+                "foreground": self.contrast_weight * alike(foreground_BK, self.alpha),
+                "apart": self.contrast_weight * -torch.log(1 - cosines(background_BK, foreground_BK)).mean(),
+            }
         return Loss(sum(parts.values(), torch.zeros((), device=output.logits_BC.device)), parts)
 
 

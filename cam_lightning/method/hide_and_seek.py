@@ -18,7 +18,7 @@ class HideAndSeek(Classification):
 
     An image is divided into squares of S pixels from the top left corner, and hidden ones take the mean colour, which
     is 0 once pixels are normalised. Each image draws its S evenly among `patch_sizes`; 0 hides nothing. Whole images
-    are seen in evaluation. Singh and Lee 2017 (ICCV), section 3.1 (the mean: equation 2).
+    are seen in evaluation. Singh and Lee 2017 (ICCV), section 3.
 
     The paper trains with one S or several, 0.5 hidden; its code (kkanshul/Hide-and-Seek, hide_patch.py) draws among 0,
     16, 32, 44 and 56 as here. The WSOL benchmark (method/has.py) has one size for all, 4 pixels by default, and takes

@@ -17,6 +17,9 @@ from cam_lightning.functional.post_processing import PostProcessing
 from cam_lightning.method.classification import Classification
 from cam_lightning.method.trunk_layer import layer_shapes
 
+TWIN = "trunk.regressor."
+"""Where the layers of the second trunk are."""
+
 
 class Psol(Classification):
     """Cross entropy of the classifier, and the squared error of the other network's box; options as `Classification`'s.
@@ -47,7 +50,7 @@ class Psol(Classification):
 
     def on_fit_start(self) -> None:
         network: BoxRegressor = self.network  # type: ignore[assignment]
-        chance = [layer for layer in network.new_layers if layer != "box"]
+        chance = [layer for layer in network.new_layers if layer != "box" and not layer.startswith(TWIN)]
         if network.frozen and (chance or not network.is_loaded):
             raise ValueError(
                 "method.network_part.frozen=true keeps the classifier as backbone.weights has it, "
@@ -104,7 +107,10 @@ class BoxRegressor(TrunkNetwork):
         self.frozen = frozen
         self.box = nn.Sequential(nn.Linear(K, units), nn.ReLU(), nn.Linear(units, 4), nn.Sigmoid())
         if network.is_loaded:
-            self.new_layers = (*(_renamed(layer) for layer in network.new_layers), "box")
+            twin = (
+                f"{TWIN}{layer.removeprefix('trunk.')}" for layer in network.new_layers if layer.startswith("trunk.")
+            )
+            self.new_layers = (*(_renamed(layer) for layer in network.new_layers), *twin, "box")
             self.is_loaded = True
         self.classifier = network
         self.classifier.trunk = nn.Identity()
@@ -152,7 +158,7 @@ class _Twins(nn.Module):
 
 
 def _renamed(layer: str) -> str:
-    """A layer's name of the network alone, where it is one of two; only the classifier's is named."""
+    """A layer's name of the network alone, where it is the classifier's."""
     if layer.startswith("trunk."):
         return f"trunk.classifier.{layer.removeprefix('trunk.')}"
     return f"classifier.{layer}"

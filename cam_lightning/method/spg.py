@@ -24,14 +24,15 @@ class Spg(Classification):
     """Cross entropy, and three masks of its own making to learn; options as `Classification`'s.
 
     Its network is a `SelfProducedGuidance`. All maps are upsampled to the image, bilinearly. A pixel of a map is object
-    above the upper threshold, background below the lower one (which wins), else not counted (Zhang et al. 2018, ECCV,
-    equation 1). The binary cross entropies, each the mean over all counted pixels of the batch, teach
+    above the upper threshold, background below the lower one (which wins), else not counted. The binary cross
+    entropies, each the mean over all counted pixels of the batch, teach
 
         deep     branch B2 by the label's class map from 0 to 1            `attention_thresholds`
         shallow  branch B1 by B2's sigmoid                                 `deep_thresholds`
         last     branch C by the mean of both sigmoids                     `fused_thresholds`
 
-    and are added to the classes'; masks are not differentiated. Section 3.2; xiaomengyc/SPG, inception3_spg.py. The
+    and are added to the classes'; masks are not differentiated. Zhang et al. 2018 (ECCV), section 3; xiaomengyc/SPG,
+    inception3_spg.py. The
     WSOL benchmark (method/spg.py) has the lower `attention_thresholds` at 0.01. In the first code a threshold lowered
     for an image of few object pixels stays so for the rest of the batch, in the benchmark and here for that image.
     """

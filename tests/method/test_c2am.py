@@ -104,6 +104,40 @@ def test_the_loss_is_cross_entropy_and_the_weighed_contrasts(network: ClassAgnos
     assert all(parameter.grad is not None for parameter in network.parameters()), "else DDP would refuse"
 
 
+def test_the_contrast_parts_two_kinds_of_cells(network: ClassAgnosticMap) -> None:
+    """Objects of one kind within backgrounds of another, at different places: the map learns which cells are whose."""
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.rand(2, 8, generator=generator)
+    object_B1hw = torch.zeros(6, 1, 7, 9)
+    for b in range(6):
+        object_B1hw[b, :, 1 + b % 3 : 4 + b % 3, 2 + b % 4 : 5 + b % 4] = 1
+    features = kinds[0].view(1, 8, 1, 1) * object_B1hw + kinds[1].view(1, 8, 1, 1) * (1 - object_B1hw)
+    features = features + 0.05 * torch.rand(features.shape, generator=generator)
+    optimizer = torch.optim.SGD(network.foreground.parameters(), 0.5, momentum=0.9)
+    network.train()
+    for _ in range(60):
+        fore, back = parted(features, network.forward_head(features).more["map_B1hw"])
+        optimizer.zero_grad()
+        (alike(fore, 0.25) + alike(back, 0.25) - torch.log(1 - cosines(back, fore)).mean()).backward()
+        optimizer.step()
+    with torch.no_grad():
+        maps = network.eval().class_maps(network.forward_head(features), torch.zeros(6, 1, dtype=torch.int64))
+    assert maps is not None
+    inside, outside = maps[object_B1hw.bool()], maps[~object_B1hw.bool()]
+    assert float(inside.mean()) > float(outside.mean()) + 0.3, "and the object's side is up"
+
+
+def test_mixed_precision_leaves_the_contrast_in_float32(network: ClassAgnosticMap, images: Tensor) -> None:
+    batch = batch_of(images, [1, 3, 0])
+    output = network.train()(images)
+    method = make(network)
+    expected = method.loss(output, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = method.loss(output, batch)
+    for name, value in expected.parts.items():
+        assert torch.equal(mixed.parts[name], value), name
+
+
 def test_what_lies_at_the_borders_is_background(network: ClassAgnosticMap, images: Tensor) -> None:
     inside = torch.zeros(2, 1, 4, 5)
     inside[:, :, 1:3, 1:4] = 1

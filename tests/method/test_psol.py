@@ -168,4 +168,5 @@ def test_other_options_are_errors_and_new_layers_are_named() -> None:
         BoxRegressor(nn.Linear(2, 2))  # type: ignore[arg-type]
     network = base(loaded=True)
     network.new_layers = ("trunk.cam_conv.conv", "classifier")
-    assert BoxRegressor(network).new_layers == ("trunk.classifier.cam_conv.conv", "classifier.classifier", "box")
+    assert BoxRegressor(network).new_layers == (
+        "trunk.classifier.cam_conv.conv", "classifier.classifier", "trunk.regressor.cam_conv.conv", "box")  # fmt: skip
