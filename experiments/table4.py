@@ -45,7 +45,7 @@ def commands(folder: Path, options: list[str]) -> dict[str, list[str]]:
     crops = ",".join(f"'{folder / name / 'predictions.csv'}'" for name in ("full", "train_boxes"))
     return {
         "full": ["probe", "experiment=paper/table4_full", *options],
-        "train_boxes": ["evaluate", f"checkpoint={folder / 'full'}", "dataset.test_split=train"],
+        "train_boxes": ["evaluate", f"checkpoint={folder / 'full'}", "+dataset.test_split=train"],
         "crop": ["probe", "experiment=paper/table4_crop", f"dataset.crops=[{crops}]", *options],
         "bbox": ["probe", "experiment=paper/table4_bbox", *options],
     }

@@ -34,3 +34,10 @@ def heights(split: ImageSplit) -> list[int]:
 def labelled(split: ImageSplit, names: list[str]) -> dict[str, str]:
     """Path → class."""
     return {path: names[label] for path, label in zip(split.ids, split.label_N.tolist(), strict=True)}
+
+
+def cells(texts: list[str]) -> np.ndarray:
+    """A column of texts, as Matlab's cell arrays are written."""
+    column = np.empty((len(texts), 1), object)
+    column[:, 0] = texts
+    return column

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-from labelled_tree import draw_all, heights
+from labelled_tree import cells, draw_all, heights
 
 from cam_lightning.dataset.pipeline.split import ImageSplit
 from cam_lightning.dataset.sun_attribute import SunAttribute
@@ -16,12 +16,6 @@ from cam_lightning.dataset.sun_attribute import SunAttribute
 NAMES = ["sailing/ boating", "trees", "natural light"]
 PATHS = [f"{letter}/{name}/sun_{number:016d}.jpg" for letter, name in (("a", "abbey"), ("b", "bar/indoor"))
          for number in range(8)]  # fmt: skip
-
-
-def cells(texts: list[str]) -> np.ndarray:
-    column = np.empty((len(texts), 1), object)
-    column[:, 0] = texts
-    return column
 
 
 @pytest.fixture
