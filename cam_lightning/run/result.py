@@ -34,7 +34,7 @@ def collect_results(trainer: Any, method: Any, config: Mapping[str, Any], **furt
         key = f"{split}/num_skipped_images"
         results |= {key: len(ids), f"protocol/skipped_images/{split}": ids}
         specs[key] = Spec("images skipped as unreadable", "count", better=None)
-    precision = "float32" if method.evaluation_precision == "float32" else str(config["trainer"]["precision"])
+    precision = "float32" if method.evaluation_precision == "float32" else str(trainer.precision)
     results |= {
         "protocol/evaluation_precision": precision,
         "protocol/input_size": list(trainer.datamodule.input_size),

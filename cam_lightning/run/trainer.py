@@ -10,6 +10,7 @@ import torch
 from lightning import Trainer
 
 from cam_lightning.run.checkpoint import WholeCheckpoints
+from cam_lightning.run.precision import fastest_precision
 from cam_lightning.run.ranks import SharedDDP
 
 MOST_ON_FEW_CORES = 8
@@ -31,9 +32,9 @@ def build_trainer(
     Several processes share gradients by DistributedDataParallel. Its copying of buffers at every forward is
     off (the method shares them once before evaluating), and data are split by our own samplers. After
     `timeout_minutes` without an answer from another process the run ends. `deterministic` forbids operations
-    that may differ from run to run, and cuDNN's choice among its algorithms (`benchmark`) with them. Raises
-    ValueError when more GPUs are asked for than exist, more CPU processes than can run, or another number of processes
-    than were started from outside.
+    that may differ from run to run, and cuDNN's choice among its algorithms (`benchmark`) with them.
+    `precision="auto"` is what `fastest_precision` finds. Raises ValueError when more GPUs are asked for than exist,
+    more CPU processes than can run, or another number of processes than were started from outside.
     """
     for name, count in (("devices", devices), ("num_nodes", num_nodes)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
@@ -62,7 +63,7 @@ def build_trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        precision=precision,  # type: ignore[arg-type]
+        precision=fastest_precision(accelerator) if precision == "auto" else precision,  # type: ignore[arg-type]
         strategy=strategy,
         use_distributed_sampler=False,
         deterministic=deterministic,
