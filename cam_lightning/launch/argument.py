@@ -24,8 +24,9 @@ def readable(arguments: list[str]) -> list[str]:
     """The command line as Hydra can read it.
 
     A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted, and so is
-    a path with a comma, where it exists or is yet to be made, for Hydra would sweep over its parts. Several maps or box generators become
-    the run's own and `further` ones. `--cfg job` shows what a run would really use instead of `${…}`.
+    a path with a comma, where it exists or is yet to be made, for Hydra would sweep over its parts. Several maps or
+    box generators become the run's own and `further` ones. `--cfg job` shows what a run would really use instead of
+    `${…}`.
     """
     arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
     arguments = [part for argument in arguments for part in _one_by_one(argument)]

@@ -107,7 +107,7 @@ def test_hydra_s_own_settings_can_be_printed(tmp_path: Path) -> None:
             "backbone=googlenet_gab",
             ["googlenet_gab", "googlenet_gap", "vgg16_gap", "squeezenet_gap"],
         ),
-        ("train", "dataset=imagenette", ["imagenette", "shapes", "tiny_imagenet"]),
+        ("train", "dataset=imagenett", ["imagenett", "imagenette", "tiny_imagenet"]),
     ],
 )
 def test_a_wrong_word_gets_the_choices(name: str, argument: str, expected: list[str], tmp_path: Path) -> None:
