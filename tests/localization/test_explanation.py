@@ -65,7 +65,7 @@ def test_both_classes_are_the_network_s_own(explainer: Explainer, photo: np.ndar
         assert view.probability == pytest.approx(float(output.logits_BC.softmax(1)[0, c]), abs=1e-5)
         row_K = network.classifier.weight.detach()[c]
         torch.testing.assert_close(view.map_hw, torch.einsum("k,khw->hw", row_K, output.features_BKhw[0]))
-        assert float(view.map_hw.mean() + network.classifier.bias[c]) == pytest.approx(view.logit, abs=1e-4)
+        assert float(view.map_hw.mean() + network.classifier.bias.detach()[c]) == pytest.approx(view.logit, abs=1e-4)
         box = LargestComponent()(view.map_hw[None, None], torch.tensor([SIZE]), INPUT).boxes_BP4[0, 0]
         assert view.box_4.equal(box)
         random_hw = torch.einsum("k,khw->hw", twin.classifier.weight.detach()[c], random_output.features_BKhw[0])
