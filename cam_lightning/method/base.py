@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning import LightningModule
@@ -18,6 +18,7 @@ from torchmetrics import MeanMetric
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss, Spec
 from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
+from cam_lightning.method.freeze import freeze_layers
 from cam_lightning.metric.classification_error import ClassificationError
 from cam_lightning.run.earlier import upgraded_state
 
@@ -52,7 +53,8 @@ class Method(LightningModule):
 
     `scale_learning_rate` is the batch size that `learning_rate` is meant for: the rate is then multiplied by
     the images per step, over all processes and accumulated batches, over that (Goyal et al. 2017, section 2.1).
-    `compile` has torch.compile make the network's kernels; checkpoints stay the same.
+    `compile` has torch.compile make the network's kernels; checkpoints stay the same. The layers of `freeze`, and the
+    first ones up to `freeze_through`, stay as they are: no gradients, in eval mode always (`freeze_layers`).
 
     Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`; of a
     loss of several terms also `train/loss/<term>`.
@@ -72,6 +74,8 @@ class Method(LightningModule):
         seed: int = 0,
         scale_learning_rate: int | None = None,
         compile: bool = False,
+        freeze: Sequence[str] = (),
+        freeze_through: str | None = None,
     ) -> None:
         super().__init__()
         if evaluation_precision not in ("float32", "trainer"):
@@ -87,6 +91,7 @@ class Method(LightningModule):
         self.evaluation_precision = evaluation_precision
         self.seed = seed
         self.scale_learning_rate = scale_learning_rate
+        self.frozen = freeze_layers(self.network, freeze, freeze_through)
         if compile:
             # In place: `torch.compile(network)` would rename every parameter in the checkpoints.
             self.network.compile()
@@ -117,6 +122,13 @@ class Method(LightningModule):
         return batch._replace(image_B3HW=image_B3HW.contiguous(memory_format=self.memory_format))
 
     # --- training
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for frozen layers, whose statistics and dropout rest."""
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
 
     def on_train_epoch_start(self) -> None:
         self.train_error.reset()

@@ -20,6 +20,8 @@ _KNOWN_WARNINGS = (
     # By design: none where the network computes on the same cores.
     r".*does not have many workers.*",
     r".*number of training batches .* is smaller than the logging interval.*",
+    # Frozen layers (method/freeze.py).
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
     # The sampler goes on at the batch where training stopped.
     r".*ended before the epoch ended and your dataloader is not resumable.*",
     # Their rows are read before and written again (logger/csv.py).
