@@ -20,6 +20,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint, restore_callbacks, warn_of_other_images
     from cam_lightning.run.result import collect_results, require_every_image
 
+    if not isinstance(config.select_threshold, bool):
+        raise ValueError(f"select_threshold is true or false; got {config.select_threshold!r}")
     inherit_from_checkpoint(config, run)
     data = build_data(config)
     network = network_for_data(config, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from cam_lightning.run.directory import RunDirectory
 
 NEEDED = ("maps", "metadata")
+MOST_THREADS = 512
+"""More than any machine has use for only fill its memory."""
 
 
 def run(config: DictConfig, run: RunDirectory) -> None:
@@ -28,6 +31,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     missing = [name for name in NEEDED if config[name] is None]
     if missing:
         raise ValueError(f"evaluate_maps needs {' '.join(f'{name}=FOLDER' for name in NEEDED)}; no {missing[0]} given")
+    _require_options(config)
     folders = {name: _folder(name, config[name]) for name in (*NEEDED, "masks") if config[name] is not None}
 
     from cam_lightning.localization.map_scorer import MapScorer, score_all
@@ -54,6 +58,24 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         for line in complaints(scorer.problems):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"every one by name: {run.path / 'problems.csv'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _require_options(config: DictConfig) -> None:
+    """Raises ValueError for what no evaluation can be made with, before a map is read."""
+    from cam_lightning.dataset.pipeline.option import share, whole
+
+    share("interval", config.interval)
+    size, overlaps = config.map_size, config.iou_thresholds
+    if not isinstance(size, Sequence) or isinstance(size, str) or len(size) != 2:
+        raise ValueError(f"map_size is [HEIGHT, WIDTH]; got {size!r:.80}")
+    for side in size:
+        whole("map_size: a side", side, 1)
+    if not isinstance(overlaps, Sequence) or isinstance(overlaps, str) or not overlaps:
+        raise ValueError(f"iou_thresholds is a list of numbers; got {overlaps!r:.80}")
+    for overlap in overlaps:
+        share("iou_thresholds: each", overlap, up_to_one=True)
+    if config.threads is not None:
+        whole("threads", config.threads, 1, MOST_THREADS)
 
 
 def specs(scorer: MapScorer) -> dict[str, Spec]:

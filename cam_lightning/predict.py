@@ -20,6 +20,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     # Before torch is loaded, so that a mistyped path is answered at once.
     paths = find_photos(wanted_images(config))
     require_one_of_each(config, "predict")
+    _require_options(config)
 
     from cam_lightning.build import network_for_photos
     from cam_lightning.launch.stored import inherit_from_checkpoint
@@ -31,6 +32,17 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     colour_map = config.colour_map if config.overlays else None
     told = protocol(config, network.recipe)
     predict_photos(network, paths, run.path, told, batch_size=config.batch_size, colour_map=colour_map)
+
+
+def _require_options(config: DictConfig) -> None:
+    """Raises ValueError, before torch is loaded, for options of the command itself that cannot be."""
+    from cam_lightning.dataset.pipeline.option import whole
+
+    whole("batch_size", config.batch_size, 1)
+    if not isinstance(config.overlays, bool):
+        raise ValueError(f"overlays is true or false; got {config.overlays!r}")
+    if config.image_size is not None and not config.image_size:
+        raise ValueError(f"image_size is SIZE or [HEIGHT, WIDTH]; got {config.image_size}")
 
 
 main = entry_point("predict")

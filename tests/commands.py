@@ -24,19 +24,21 @@ FORKS.set_forkserver_preload(
 )
 
 
-def run(entry: str, *arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run(
+    entry: str, *arguments: str, cwd: Path, check: bool = True, timeout: float = TIMEOUT
+) -> subprocess.CompletedProcess[str]:
     """Runs `python -m cam_lightning.<entry>` in a folder, on one thread; its output and exit code.
 
-    `check` asserts that it ends well.
+    `check` asserts that it ends well. Raises TimeoutError where it has not ended after `timeout` seconds.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         process = FORKS.Process(target=_command, args=(entry, arguments, cwd, dict(os.environ), (out, err)))
         process.start()
-        process.join(TIMEOUT)
+        process.join(timeout)
         if process.is_alive():
             process.kill()
-            raise TimeoutError(f"{entry} {' '.join(arguments)}: still running after {TIMEOUT} seconds")
+            raise TimeoutError(f"{entry} {' '.join(arguments)}: still running after {timeout:g} seconds")
         assert process.exitcode is not None
         done = subprocess.CompletedProcess([entry, *arguments], process.exitcode, out.read_text(), err.read_text())
     assert not check or done.returncode == 0, done.stdout + done.stderr

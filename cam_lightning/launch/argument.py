@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -65,20 +67,73 @@ def _one_by_one(argument: str) -> list[str]:
     return [f"{key}={first}", *(f"+{key}@further.{key}.{name}={name}" for name in others)]
 
 
-def suggestion(name: str, arguments: list[str]) -> str:
-    """After options that fit nowhere: the choices there, and the nearest of them."""
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+def nameless(arguments: list[str]) -> str:
+    """What is wrong with an argument that names no option (`=1`), or chooses a part by no name (`trainer=null`).
+
+    Empty where none does. Hydra answers such a one with a traceback.
+    """
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        if equals and not key:
+            return f"{argument} names no option: OPTION=VALUE"
+        if not equals or not (CONF / key).is_dir():
+            continue
+        try:
+            value = OverridesParser.create().parse_override(argument).value()
+        except HydraException:
+            continue
+        if value is None or isinstance(value, int | float):
+            choices = ", ".join(sorted(path.stem for path in (CONF / key).glob("*.yaml")))
+            return f"{argument}: a part is chosen by its name; {key} has: {choices}"
+    return ""
+
+
+def mistyped(name: str, overrides: list[str]) -> str:
+    """Which overrides have no number where the defaults have one; empty where none, or where nothing can be composed.
+
+    To be asked after an error that says nothing to its reader: some options take other kinds than their default's.
+    """
+    try:
+        config = _defaults(name, overrides)
+        given = OverridesParser.create().parse_overrides(overrides)
+    except HydraException:
+        return ""
+    faults = []
+    for override in given:
+        key, value = override.key_or_group, override.value()
+        default = OmegaConf.select(config, key) if not key.startswith("hydra") else None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(default, int | float) and not isinstance(default, bool) and not is_number:
+            shown = str(value) if isinstance(value, QuotedString) else value
+            faults.append(f"{key} is a number, {default} by default; got {shown!r:.80}")
+    return "; ".join(faults)
+
+
+def _defaults(name: str, overrides: list[str]) -> DictConfig:
+    """What a command composes to where its overrides choose parts, and set no option."""
     groups = {str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()}
     chosen = [override for override in overrides if override.partition("=")[0] in groups]
-    lines = []
+    # Hydra composes once at a time, and this may be within a job that it runs.
+    running, outer = GlobalHydra.instance(), GlobalHydra.instance().hydra
+    running.clear()
     try:
         with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
             # Of a sweep's choices, the first.
-            config = hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
+            return hydra.compose(name, overrides=[override.partition(",")[0] for override in chosen])
+    finally:
+        running.hydra = outer
+
+
+def suggestion(name: str, arguments: list[str]) -> str:
+    """After options that fit nowhere: the choices there, and the nearest of them."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    lines = []
+    try:
+        config = _defaults(name, overrides)
     except HydraException:
         # A choice that does not exist: Hydra has listed the others.
         return ""
-    for key in (key_of(override) for override in overrides if override not in chosen):
+    for key in (key_of(each) for each in overrides if not (CONF / each.partition("=")[0]).is_dir()):
         parent, _, leaf = key.rpartition(".")
         node = OmegaConf.select(config, parent) if parent else config
         if isinstance(node, DictConfig) and leaf not in node:

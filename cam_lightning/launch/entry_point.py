@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cam_lightning.launch.argument import SEVERAL, readable, suggestion
+from cam_lightning.launch.argument import SEVERAL, mistyped, nameless, readable, suggestion
 from cam_lightning.launch.error import USER_ERRORS, message, root_cause
 from cam_lightning.launch.guard import require_trusted_hydra
 from cam_lightning.launch.option import keep_paths
@@ -59,6 +59,8 @@ def entry_point(name: str) -> Callable[[], None]:
     def main() -> None:
         outlive_reader()
         sys.argv[1:] = readable(sys.argv[1:])
+        if fault := nameless(sys.argv[1:]):
+            sys.exit(f"error: {fault}")
         register_sweepers()
         try:
             require_trusted_hydra(name, sys.argv[1:])
@@ -101,9 +103,10 @@ def run_job(name: str, config: DictConfig) -> None:
                 print(f"\n{error}{_way_on(name, config, run)}", file=sys.stderr)
             sys.exit(exit_code)
         cause = root_cause(error)
-        if not isinstance(cause, USER_ERRORS) or os.environ.get("HYDRA_FULL_ERROR"):
+        said = message(cause) if isinstance(cause, USER_ERRORS) else mistyped(name, command_line())
+        if not said or os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        print(f"\nerror: {message(cause)}", file=sys.stderr)
+        print(f"\nerror: {said}", file=sys.stderr)
         if run is not None:
             print(f"The traceback is in {run.path / 'status.json'}", file=sys.stderr)
         sys.stderr.flush()

@@ -84,6 +84,13 @@ def _require_processes(trainer: Trainer, devices: int, num_nodes: int) -> None:
     Lightning would train with theirs, or, for one device, run each of them as a training of its own.
     """
     environment = trainer._accelerator_connector.cluster_environment
+    is_alone = not environment.creates_processes_externally and not {"NODE_RANK", "GROUP_RANK"} & os.environ.keys()
+    if num_nodes > 1 and is_alone:
+        raise ValueError(
+            f"trainer.num_nodes={num_nodes}, and nothing says which of the nodes this is: it would wait for the others "
+            "for ever. Start it by srun or torchrun on all of them, or by hand with NODE_RANK, MASTER_ADDR and "
+            "MASTER_PORT set on each"
+        )
     found = environment.world_size()
     if found == devices * num_nodes:
         return

@@ -56,6 +56,11 @@ class JobSweeper(Sweeper):
             self.run(overrides)
         except OSError as error:
             sys.exit(f"error: {error}")
+        except HydraException as error:
+            # Of what cannot be composed Hydra has a form of its own; of these, which are ours, it shows a traceback.
+            if type(error) is not HydraException:
+                raise
+            sys.exit(f"error: {error}")
         finally:
             if self.jobs:
                 self.show_results()

@@ -21,7 +21,7 @@ import yaml
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from cam_lightning.launch.argument import readable, suggestion
+from cam_lightning.launch.argument import mistyped, nameless, readable, suggestion
 from cam_lightning.launch.entry_point import run_job
 from cam_lightning.launch.error import USER_ERRORS, root_cause
 from cam_lightning.launch.resolver import register_resolvers
@@ -129,6 +129,62 @@ def test_choices_are_those_of_the_part_that_was_chosen() -> None:
     assert "Did you mean method.schedule.warm_up?" in nearest
     assert "Did you mean" not in suggestion("train", ["trainer.zzzzzz=1"])
     assert suggestion("train", ["backbone=nothing", "trainer.devices=2"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("=1", "=1 names no option"),
+        ("trainer=null", "trainer=null: a part is chosen by its name; trainer has: auto, cpu, "),
+        ("method/schedule=3", "method/schedule has: constant, one_cycle, step"),
+        ("trainer=cpu", ""),
+        ("cam=[cam,grad_cam]", ""),
+        ("seed=null", ""),
+        ("--cfg=job", ""),
+    ],
+)
+def test_a_part_is_chosen_by_its_name(argument: str, says: str) -> None:
+    assert says in nameless([argument])
+    assert bool(says) == bool(nameless([argument]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["trainer.max_epochs=abc"], "trainer.max_epochs is a number, 8 by default; got 'abc'"),
+        (["method.learning_rate=[1,2]", "seed=true"],
+         "method.learning_rate is a number, 0.05 by default; got [1, 2]; seed is a number, 0 by default; got True"),
+        (["dataset=folder", "dataset.test_fraction='half'"], "dataset.test_fraction is a number, 0.2 by default; got "),
+        (["trainer.max_epochs=3", "method.learning_rate=1", "dataset.root=/x", "backbone.weights=imagenet"], ""),
+        (["backbone=nothing", "seed=abc"], ""),
+    ],
+)  # fmt: skip
+def test_words_where_numbers_belong_are_named(overrides: list[str], says: str) -> None:
+    register_resolvers()
+    said = mistyped("train", overrides)
+    assert said.startswith(says)
+    assert bool(said) == bool(says)
+
+
+def test_an_error_that_a_word_led_to_is_one_line(
+    job: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TypeError says nothing to its reader, and is a bug's where the command line is right."""
+    monkeypatch.setattr("cam_lightning.launch.entry_point.command_line", lambda: ["trainer.max_epochs=abc"])
+    # The command that stands in has no configuration of its own.
+    monkeypatch.setattr("cam_lightning.launch.entry_point.mistyped", lambda name, given: mistyped("train", given))
+    with pytest.raises(SystemExit):
+        job(failing(TypeError("'>' not supported between instances of 'str' and 'int'")))
+    said = capsys.readouterr().err
+    assert "error: trainer.max_epochs is a number, 8 by default; got 'abc'" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("option", ["run_dir", "sweep", "paths.runs", "to"])
+def test_a_place_with_a_comma_need_not_be_there(option: str) -> None:
+    """It is one place, and no sweep over two."""
+    assert readable([f"{option}=/not/yet/a,b"]) == [f"{option}='/not/yet/a,b'"]
+    assert readable(["seed=1,2"]) == ["seed=1,2"]
 
 
 def test_an_option_of_the_checkpoint_s_dataset_is_named_as_such() -> None:

@@ -271,3 +271,12 @@ def test_a_run_is_reopened_where_there_was_one(tmp_path: Path, monkeypatch: pyte
     assert (again.path, again.is_resumed, again.is_writer) == (first.path, True, True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert not RunDirectory.reopen(first.path).is_writer
+
+
+@pytest.mark.parametrize("wanted", [None, "file/run"])
+def test_a_place_that_can_hold_no_run_is_named_with_the_way_out(tmp_path: Path, wanted: str | None) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match=r"file.* cannot hold a run \(.*\)\. Another place is paths\.runs=FOLDER"):
+        RunDirectory.create(tmp_path / "file", "x", None if wanted is None else tmp_path / wanted)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

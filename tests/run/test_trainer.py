@@ -53,6 +53,13 @@ def test_no_machine_is_flooded_with_processes(monkeypatch: pytest.MonkeyPatch) -
     assert trainer(devices=99).world_size == 99
 
 
+def test_nodes_that_nobody_started_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"trainer\.num_nodes=3, and nothing says which of the nodes this is"):
+        trainer(num_nodes=3)
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert trainer(num_nodes=3).world_size == 3
+
+
 def test_processes_that_lightning_starts() -> None:
     assert trainer().world_size == 1
     several = trainer(devices=3)
