@@ -59,7 +59,9 @@ def finished(path: Path, command: list[str]) -> None:
         shutil.rmtree(path)
     print(f"\n{path.name}: python -m cam_lightning.{' '.join(command)}", flush=True)
     entry, *overrides = command
-    subprocess.run([sys.executable, "-m", f"cam_lightning.{entry}", *overrides, f"run_dir={path}"], check=True)
+    done = subprocess.run([sys.executable, "-m", f"cam_lightning.{entry}", *overrides, f"run_dir={path}"], check=False)
+    if done.returncode:
+        sys.exit(f"error: {path.name} has not ended well; what there was to say stands above, and in {path}")
 
 
 def hits(predictions: Path) -> float:
