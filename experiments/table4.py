@@ -66,7 +66,7 @@ def finished(path: Path, command: list[str]) -> None:
 
 def hits(predictions: Path) -> float:
     """The share of images where the box of the best guess, right or wrong, overlaps the bird's by at least half."""
-    return float(np.mean([row.ious[0] >= 0.5 for row in read_predictions(predictions, ("ious",))]))
+    return float(np.mean([row.ious[0] >= 0.5 for row in read_predictions(predictions, ("id", "ious"))]))
 
 
 def table(folder: Path) -> Table:
