@@ -59,12 +59,14 @@ def finished(path: Path, command: list[str]) -> None:
         shutil.rmtree(path)
     print(f"\n{path.name}: python -m cam_lightning.{' '.join(command)}", flush=True)
     entry, *overrides = command
-    subprocess.run([sys.executable, "-m", f"cam_lightning.{entry}", *overrides, f"run_dir={path}"], check=True)
+    done = subprocess.run([sys.executable, "-m", f"cam_lightning.{entry}", *overrides, f"run_dir={path}"], check=False)
+    if done.returncode:
+        sys.exit(f"error: {path.name} has not ended well; what there was to say stands above, and in {path}")
 
 
 def hits(predictions: Path) -> float:
     """The share of images where the box of the best guess, right or wrong, overlaps the bird's by at least half."""
-    return float(np.mean([row.ious[0] >= 0.5 for row in read_predictions(predictions, ("ious",))]))
+    return float(np.mean([row.ious[0] >= 0.5 for row in read_predictions(predictions, ("id", "ious"))]))
 
 
 def table(folder: Path) -> Table:
