@@ -1,9 +1,9 @@
 """A table of the paper: `python -m experiments.paper TABLE dataset.root=… dataset.metadata=… --weights googlenet=FILE`.
 
-Runs what is missing, each run in a directory of its own below the folder, and goes on with what was cut off; then writes
-page.md and page.html there, and the paper's figures into figures/. TABLE is imagenette (Tables 1 to 3 in miniature, for a
-laptop), or table1, table2, table3 (all of ILSVRC, for eight GPUs). Runs whose weights are not given are left out, and the
-page says so. Seed by seed, so that a first seed of every row is there before the second of any.
+Runs what is missing, each run in a directory of its own below the folder, and goes on with what was cut off; then
+writes page.md and page.html there, and the paper's figures into figures/. TABLE is imagenette (Tables 1 to 3 in
+miniature, for a laptop), or table1, table2, table3 (all of ILSVRC, for eight GPUs). Runs whose weights are not given are
+left out, and the page says so. Seed by seed: a first seed of every row is there before the second of any.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ def main() -> None:
     parser.add_argument("options", nargs="*", help="of every run, as dataset.root=… trainer=gpu trainer.devices=8")
     parser.add_argument("--folder", type=Path, help="of the runs; runs/paper/TABLE where it is not given")
     parser.add_argument(
-        "--weights", nargs="*", default=[], metavar="NAME=FILE", help="googlenet=bvlc_googlenet.caffemodel"
+        "--weights", nargs="*", default=[], metavar="NAME=FILE", help="the published files to begin with"
     )
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument(
-        "--only", nargs="*", default=[], metavar="RUN", help="runs, with those that they need; else all"
-    )
+    parser.add_argument("--only", nargs="*", default=[], metavar="RUN", help="these runs and those they need")
     parser.add_argument("--report-only", action="store_true", help="the page and the figures of what is there")
     parser.add_argument("--list", action="store_true", help="print the commands, run nothing")
     arguments = parser.parse_args()

@@ -72,16 +72,16 @@ class _Network:
 
     def pictures(self, index: int, title: str, classes: Sequence[int] = (0,), cam: str = "") -> Iterator[np.ndarray]:
         """The photo with the map and box of each of the ranked `classes`."""
-        raw = self.test.read(index)
+        raw = self.test.split.read(index)
         options = self.options | ({"cam": instantiate(choice("cam", cam))} if cam else {})
-        (found,) = localize(self.network, [raw.image], **options)
+        (found,) = localize(self.network, [raw.image_HW3], **options)
         for rank in classes:
             if rank >= len(found.classes_T):
                 return
             name = self.data.display_name(self.data.class_names[int(found.classes_T[rank])])
             caption = Caption(title, f"{name}, {float(found.probability_T[rank]):.1%}")
             box_14 = found.boxes_P4[rank : rank + 1].numpy()
-            yield localization_picture(raw.image, found.map_Thw[rank].numpy(), box_14, raw.boxes_N4, caption)
+            yield localization_picture(raw.image_HW3, found.map_Thw[rank].numpy(), box_14, raw.boxes_N4, caption)
 
 
 def _first(outcomes: Mapping[str, Outcome]) -> _Network | None:

@@ -70,10 +70,8 @@ def read_outcomes(table: Table, folder: Path) -> dict[str, Outcome]:
     """By row, of those that have a finished run."""
     outcomes = {}
     for row in table.rows:
-        seeds = sorted(
-            (path for path in (folder / row.run).glob("*") if path.name.isdigit()), key=lambda p: int(p.name)
-        )
-        finished = [path for path in seeds if state(path) == "finished"]
+        seeds = [path for path in (folder / row.run).glob("*") if path.name.isdigit()]
+        finished = [path for path in sorted(seeds, key=lambda path: int(path.name)) if state(path) == "finished"]
         if finished:
             outcomes[row.name] = Outcome(row, finished)
     return outcomes

@@ -1,4 +1,4 @@
-"""What the page of a table says: numbers beside the paper's and beside boxes that see nothing, claims, what is missing."""
+"""What a table's page says: numbers beside the paper's and beside boxes that see nothing, claims, what is missing."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def sections(table: Table, folder: Path, outcomes: Mapping[str, Outcome], plan: 
 
 
 _HOW_TO_JUDGE = (
-    "A claim is reproduced, or not, where the difference of the two errors is further than two standard errors from what it "
-    "says; between, the two are not told apart. The standard error is that of the images; how another seed would have come "
-    "out, one seed cannot say."
+    "A claim is reproduced, or not, where the difference of the two errors is further than two standard errors from what "
+    "it says; between, the two are not told apart. The standard error is that of the images; how another seed would have "
+    "come out, one seed cannot say."
 )
 
 
@@ -52,8 +52,8 @@ def _how_to_read(shown: Sequence[Outcome]) -> str:
         return "Nothing has been run yet."
     count = int(shown[0].results[0]["test/num_images"])
     return (
-        f"{count:,} test images. Means over seeds, with the sample standard deviation where there are several. The centre "
-        "box and the whole image are boxes that see nothing, with the same classifier."
+        f"{count:,} test images. Means over seeds, with the sample standard deviation where there are several. The "
+        "centre box and the whole image are boxes that see nothing, with the same classifier."
     )
 
 
@@ -71,8 +71,8 @@ def _classification(shown: Sequence[Outcome]) -> Grid:
 
 
 def _localization(shown: Sequence[Outcome]) -> Grid:
-    head = ("", "seeds", "top-1", "centre box", "whole image", "paper", "difference", "top-5", "centre box", "whole image",
-            "paper", "difference")  # fmt: skip
+    columns = ("centre box", "whole image", "paper", "difference")
+    head = ("", "seeds", "top-1", *columns, "top-5", *columns)
     rows = []
     for outcome in shown:
         paper = outcome.row.localization or (None, None)
@@ -107,7 +107,8 @@ def _gt_known(shown: Sequence[Outcome]) -> Grid:
 def _by_size(shown: Sequence[Outcome]) -> Grid:
     first = shown[0]
     prefix = "/".join(filter(None, ("test", first.row.arm, _SIZES)))
-    groups = [key.removeprefix(prefix) for key in first.results[0] if key.startswith(prefix) and key.count("/") == prefix.count("/")]  # fmt: skip
+    keys = [key.removeprefix(prefix) for key in first.results[0] if key.startswith(prefix)]
+    groups = [key for key in keys if "/" not in key]
     groups.sort(key=lambda group: float(group.partition("_to_")[0]))
     counts = {group: first.values(f"{_SIZES}{group}/num_images") for group in groups}
     titles = (f"{g.replace('_to_', ' to ')}: {c[0]:.0f} images" if (c := counts[g]) else g for g in groups)
@@ -189,7 +190,8 @@ def _said(values: Sequence[float]) -> str:
 
 
 def _seeds(outcome: Outcome) -> str:
-    is_random = any("seed" in result.get("protocol/checkpoint", "seed") or result.get("protocol/checkpoint") for result in outcome.results)  # fmt: skip
+    # Nothing is random in published weights: their evaluation names no checkpoint.
+    is_random = any(result.get("protocol/checkpoint", "of its own training") for result in outcome.results)
     return ", ".join(outcome.seeds) if is_random else ABSENT
 
 
