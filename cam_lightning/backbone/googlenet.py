@@ -61,11 +61,14 @@ def googlenet_trunk(variant: Variant, last: str, width: float = 1.0, stride: int
 
     `torchvision`: batch normalisation, 3×3 where the original has 5×5. `caffe`: the paper's, with 5×5
     convolutions, local response normalisation, biases of 0.2; in full width alone. `width` multiplies
-    every number of channels; `stride=8` lets the third pooling keep the map's size. Raises ValueError for
-    another variant, width or stride.
+    every number of channels; `stride=8` lets the third pooling keep the map's size, and `stride=32` has the
+    fourth one behind inception 4e. Raises ValueError for another variant, width or stride.
     """
-    if stride not in (8, 16):
-        raise ValueError(f"GoogLeNet has one cell for 16×16 pixels, or with stride=8 for 8×8; got stride={stride}")
+    if stride not in (8, 16, 32):
+        raise ValueError(
+            "GoogLeNet through inception 4e has one cell for 16×16 pixels, with stride=8 for 8×8 and with stride=32 for "
+            f"32×32; got stride={stride}"
+        )
     if variant == "torchvision":
         layers = _torchvision_layers(width)
     elif variant == "caffe" and width == 1:
@@ -78,7 +81,8 @@ def googlenet_trunk(variant: Variant, last: str, width: float = 1.0, stride: int
     if stride == 8:
         layers["maxpool3"] = nn.MaxPool2d(3, stride=1, padding=1)
     names = list(layers)
-    return nn.Sequential(OrderedDict((name, layers[name]) for name in names[: names.index(last) + 1]))
+    end = names.index("maxpool4" if stride == 32 and last == "inception4e" else last)
+    return nn.Sequential(OrderedDict((name, layers[name]) for name in names[: end + 1]))
 
 
 def googlenet_normalization(variant: Variant) -> Normalization:

@@ -25,7 +25,10 @@ CLASSES = 5
 _SWEPT = ("variant", "stride")
 """Options that change the layers, tried with each of the values that their type names."""
 _FURTHER = {
-    "googlenet_gap": [{"batch_norm": True, "width": 0.25, "stride": 8}],
+    "googlenet_gap": [
+        {"batch_norm": True, "width": 0.25, "stride": 8},
+        {"variant": "caffe", "units": 0, "stride": 32},
+    ],
     # Beside its default, a ResNet, two other families.
     "timm_gap": [{"trunk": "convnext_atto"}, {"trunk": "efficientnet_b0"}],
 }
