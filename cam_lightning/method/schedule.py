@@ -11,6 +11,16 @@ def step(optimizer: Optimizer, total_steps: int, every: int = 40_000, factor: fl
     return StepLR(optimizer, step_size=every, gamma=factor)
 
 
+def step_epochs(optimizer: Optimizer, total_steps: int, every: int, epochs: int, factor: float = 0.1) -> LRScheduler:
+    """Multiplies the rate by `factor` every `every` epochs of a training of `epochs`, as the WSOL benchmark does.
+
+    Raises ValueError where the training is not told in epochs (`trainer.max_epochs=-1`).
+    """
+    if epochs is None or epochs < 1:
+        raise ValueError(f"method.schedule.epochs is the training's, at least 1; got {epochs}: give trainer.max_epochs")
+    return StepLR(optimizer, step_size=max(1, round(total_steps * every / epochs)), gamma=factor)
+
+
 def one_cycle(
     optimizer: Optimizer,
     total_steps: int,

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from cam_lightning.method.schedule import constant, one_cycle, step
+from cam_lightning.method.schedule import constant, one_cycle, step, step_epochs
 
 
 def course(schedule: Callable[..., LRScheduler], total_steps: int, **sgd: Any) -> tuple[list[list[float]], Optimizer]:
@@ -91,3 +91,16 @@ def test_one_cycle_with_an_optimizer_without_momentum() -> None:
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=0.1)
     one_cycle(optimizer, 10)
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+
+
+@pytest.mark.parametrize(("total", "every", "epochs"), [(60, 2, 6), (9, 3, 10), (50, 15, 50)])
+def test_a_tenth_every_so_many_epochs(total: int, every: int, epochs: int) -> None:
+    rates, _ = course(partial(step_epochs, every=every, epochs=epochs), total)
+    falls = max(1, round(total / epochs * every))
+    for number, rate in enumerate(rates):
+        assert rate == pytest.approx([each * 0.1 ** (number // falls) for each in (0.1, 0.2, 1.0)])
+
+
+def test_epochs_must_be_told() -> None:
+    with pytest.raises(ValueError, match=r"method.schedule.epochs .* got -1: give trainer.max_epochs"):
+        course(partial(step_epochs, every=3, epochs=-1), 4)
