@@ -5,6 +5,7 @@ The heads differ in where the classes appear:
     GapNetwork             trunk → pooling over the whole map → linear layer        (GoogLeNet-GAP, -GMP)
     ClassMapNetwork        trunk → one map per class → ReLU → mean                  (NIN, SqueezeNet)
     FullyConnectedNetwork  trunk → pooling to a fixed grid → linear layers; no map      (AlexNet, VGG-16)
+    PublishedHead          trunk → what timm publishes → linear layer; no map           (in published_head.py)
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 from cam_lightning.backbone.pooling import Pool, pooling
 from cam_lightning.contracts import ClassifierOutput, Normalization, Recipe
 from cam_lightning.functional.cam import class_activation_map
+from cam_lightning.functional.token_map import TokenLayout
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -124,6 +126,11 @@ class TrunkNetwork(nn.Module):
         """The raw float32 maps (B, T, h, w) of some classes; None where the network has no such map."""
         with _without_autocast(output.features_BKhw.device):
             return self.maps(output, classes_BT)
+
+    def token_layout(self, size: tuple[int, int]) -> TokenLayout | None:
+        """How the trunk lays out the tokens of images of this height and width; None where it is none of tokens."""
+        ask = getattr(self.trunk, "token_layout", None)
+        return None if ask is None else ask(size)
 
     @property
     def num_classes(self) -> int:

@@ -1,20 +1,23 @@
-"""Any convolutional trunk of timm by its name, with a GAP or GMP head; beyond the paper."""
+"""Any trunk of timm by its name, of convolutions or of tokens, with a GAP or GMP head; beyond the paper."""
 
 from __future__ import annotations
 
 import copy
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cam_lightning.backbone.layers import cam_fc
-from cam_lightning.backbone.network import GapNetwork, Normalization, PublishedWeights
+from cam_lightning.backbone.network import GapNetwork, Normalization, PublishedWeights, TrunkNetwork
 from cam_lightning.backbone.pooling import Pool
+from cam_lightning.backbone.published_head import PublishedHead
+from cam_lightning.backbone.timm_trunk import MapTrunk, TokenTrunk, freeze_unused, token_options
 from cam_lightning.backbone.weights import load_weights
 
 
@@ -22,19 +25,29 @@ def timm_gap(
     num_classes: int,
     trunk: str,
     pool: Pool = "average",
+    head: str = "mean",
+    image_size: Sequence[int] | int | None = None,
     weights: str = "none",
     new_head: bool = True,
-) -> GapNetwork:
+) -> TrunkNetwork:
     """The features of timm's model `trunk`, pooling, one linear layer, as wide and fine as the model is.
 
+    Of a model of tokens (ViT, DeiT, Swin, DINO, CLIP's and SigLIP's image towers, whatever `forward_intermediates`
+    serves) the features are the map of its patch tokens behind its last norm, and `head="mean"` pools those, so that
+    the class activation map sums up to the logit. `head="published"` reads what the model's own classifier does, a
+    class token mostly, and has no class activation map. Position embeddings are resampled for images of other sizes;
+    where timm cannot, `image_size` (a side, or height and width) builds the model for one.
+
     `weights`: `none`, `imagenet` (what timm publishes under that name), or a file. The model's own
-    classifier is loaded too where it reads averaged features; where something lies between, as in
+    classifier is loaded too where it reads averaged features, or as published; where something lies between, as in
     ConvNeXt and MobileNet-v3, the linear layer is new. `new_head=False` insists that the weights cover
     every layer. Raises ModuleNotFoundError without timm, and ValueError for an unknown name or tag (`NAME.TAG` is one
-    of several published weights), for a model without a map of features, such as a vision transformer, and for
+    of several published weights), for a model without a map of features, for a `head` that it has not, and for
     weights that do not fit.
     """
     timm = _timm()
+    if head not in ("mean", "published"):
+        raise ValueError(f"backbone.head is mean or published; got {head!r}")
     if not isinstance(trunk, str) or not timm.is_model(trunk):
         close = difflib.get_close_matches(str(trunk), timm.list_models(), n=5)
         raise ValueError(f"timm has no model {trunk!r}" + (f"; close: {', '.join(close)}" if close else ""))
@@ -43,38 +56,120 @@ def timm_gap(
     if tag and tag not in tags:
         known = f"it publishes {', '.join(tags)}" if tags else "it publishes none"
         raise ValueError(f"timm has no weights {tag!r} of {architecture}: {known}")
-    model = timm.create_model(trunk, pretrained=False)
-    input_size = model.pretrained_cfg["input_size"]
-    channels, unused = _probe(model, trunk, input_size)
-    names = {"": "trunk.model."}
-    classifier = model.pretrained_cfg["classifier"]
-    if unused == {classifier} and isinstance(model.get_classifier(), nn.Linear) and _averages(model):
-        names[f"{classifier}."] = "classifier."
-    for name in unused:
-        # What only timm's own head uses would be parameters without a gradient, which DDP refuses.
-        model.set_submodule(name, nn.Identity())
-    features = _Features(model)
-    network = GapNetwork(
-        features,
-        cam_fc(channels, num_classes),
-        pool=pool,
-        normalization=Normalization(model.pretrained_cfg["mean"], model.pretrained_cfg["std"]),
-        min_size=_smallest_side(features, channels, input_size[1]),
-        published=PublishedWeights(names, partial(_read_timm, trunk)),
-    )
+    size = None if image_size is None else (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    plan = _plan(trunk)
+    if plan is not None and not _gives_map(plan):
+        network = _of_tokens(num_classes, trunk, plan, pool, head, size)
+    else:
+        network = _of_map(num_classes, trunk, pool, head, {} if size is None else {"img_size": size})
     load_weights(network, weights, new_head)
     return network
 
 
-class _Features(nn.Module):
-    """A timm model up to its last map."""
+def _of_map(num_classes: int, trunk: str, pool: Pool, head: str, options: Mapping[str, Any]) -> TrunkNetwork:
+    """Of a model that ends in a map (B, K, h, w)."""
+    try:
+        model = _timm().create_model(trunk, pretrained=False, **options)
+    except TypeError as error:
+        if not options:
+            raise
+        raise ValueError(f"backbone.image_size: timm's {trunk} is not built for a size; leave it null") from error
+    input_size = (3, *options.get("img_size", model.pretrained_cfg["input_size"][1:]))
+    channels, unused = _probe(model, trunk, input_size)
+    names = {"": "trunk.model."}
+    classifier = model.pretrained_cfg["classifier"]
+    own = model.get_classifier()
+    if head == "published":
+        own, unused = _linear(model, trunk), {classifier}
+    if head == "published" or (unused == {classifier} and isinstance(own, nn.Linear) and _averages(model)):
+        names[f"{classifier}."] = "classifier."
+    for name in unused:
+        # What only timm's own head uses would be parameters without a gradient, which DDP refuses.
+        model.set_submodule(name, nn.Identity())
+    features = MapTrunk(model)
+    rest: dict[str, Any] = {
+        "normalization": Normalization(model.pretrained_cfg["mean"], model.pretrained_cfg["std"]),
+        "min_size": _smallest_side(features, channels, input_size[1]),
+        "published": PublishedWeights(names, partial(_read_timm, trunk, options)),
+    }
+    if head == "published":
+        return PublishedHead(features, cam_fc(own.in_features, num_classes), **rest)
+    return GapNetwork(features, cam_fc(channels, num_classes), pool=pool, **rest)
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
-    def forward(self, x_B3HW: Tensor) -> Tensor:
-        return self.model.forward_features(x_B3HW)  # type: ignore[operator]
+def _of_tokens(
+    num_classes: int, trunk: str, plan: Any, pool: Pool, head: str, size: tuple[int, ...] | None
+) -> TrunkNetwork:
+    """Of a model of tokens, as `plan` is, one on the device `meta`."""
+    is_whole = head == "published"
+    if is_whole and not isinstance(plan.get_classifier(), nn.Identity):
+        _linear(plan, trunk)
+    model, options = _created(trunk, size)
+    try:
+        features = TokenTrunk(model, trunk, is_whole)
+    except (AttributeError, TypeError, AssertionError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise ValueError(
+            f"timm's {trunk} gives no map of features: its forward_intermediates does not serve here ({reason})"
+        ) from error
+    freeze_unused(features)
+    names = {"": "trunk.model."}
+    if is_whole or _reads_the_mean(plan):
+        names[f"{plan.pretrained_cfg['classifier']}."] = "classifier."
+    rest: dict[str, Any] = {
+        "normalization": Normalization(plan.pretrained_cfg["mean"], plan.pretrained_cfg["std"]),
+        "min_size": features.min_size,
+        "published": PublishedWeights(names, partial(_read_timm, trunk, options)),
+    }
+    if not is_whole:
+        return GapNetwork(features, cam_fc(features.channels, num_classes), pool=pool, **rest)
+    classifier = cam_fc(features.units, num_classes)
+    last = [f"trunk.{block}.norm1" for block in features.blocks[-1:]]
+    return PublishedHead(features, classifier, map_layer=next(iter(last), None), **rest)
+
+
+def _plan(trunk: str) -> Any:
+    """The model on the device `meta`, where timm says that its input's size is fixed; None for all others."""
+    timm = _timm()
+    if not getattr(timm.get_pretrained_cfg(trunk), "fixed_input_size", False):
+        return None
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return timm.create_model(trunk, pretrained=False).eval()
+
+
+def _gives_map(plan: Any) -> bool:
+    features = plan.forward_features(torch.zeros(1, *plan.pretrained_cfg["input_size"], device="meta"))
+    return isinstance(features, Tensor) and features.ndim == 4 and features.shape[1] == plan.num_features
+
+
+def _created(trunk: str, size: tuple[int, ...] | None) -> tuple[nn.Module, dict[str, Any]]:
+    """The model with the first options that it takes, and those."""
+    refused: TypeError | None = None
+    for options in token_options(size):
+        try:
+            return _timm().create_model(trunk, pretrained=False, **options), options
+        except TypeError as error:
+            refused = error
+    raise ValueError(f"timm's {trunk} does not take backbone.image_size: {refused}") from refused
+
+
+def _linear(model: Any, trunk: str) -> nn.Linear:
+    classifier = model.get_classifier()
+    if isinstance(classifier, nn.Linear):
+        return classifier
+    raise ValueError(
+        f"backbone.head=published needs one linear layer at the end, and timm's {trunk} has another: use head=mean"
+    )
+
+
+def _reads_the_mean(plan: Any) -> bool:
+    """Whether the model's own classifier reads the mean of the normalised patch tokens."""
+    if not isinstance(plan.get_classifier(), nn.Linear):
+        return False
+    if isinstance(getattr(plan, "global_pool", None), str) and not hasattr(plan.head, "global_pool"):
+        is_last = isinstance(getattr(plan, "fc_norm", nn.Identity()), nn.Identity)
+        return plan.global_pool == "avg" and is_last and not getattr(plan, "pool_include_prefix", False)
+    return _averages(plan) and len([*plan.head.parameters()]) == len([*plan.get_classifier().parameters()])
 
 
 def _timm() -> ModuleType:
@@ -88,7 +183,7 @@ def _timm() -> ModuleType:
 def _probe(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> tuple[int, set[str]]:
     """The channels of the model's last map, and the layers that do not take part in it."""
     # In eval mode: a norm behind a pooling to one cell wants more than one image where it trains.
-    shadow = _Features(copy.deepcopy(model).to("meta")).eval()
+    shadow = MapTrunk(copy.deepcopy(model).to("meta")).eval()
     features = shadow(torch.zeros(1, *input_size, device="meta"))
     if features.ndim != 4 or features.shape[1] != model.num_features:
         raise ValueError(
@@ -121,13 +216,23 @@ def _smallest_side(features: nn.Module, channels: int, largest: int) -> int:
     return next((side for side in range(stride, largest, stride) if works(side)), largest)
 
 
-def _read_timm(trunk: str) -> Mapping[str, Tensor]:
+def _read_timm(trunk: str, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    # The head as it is published, so that its rows are read where the classes are the same.
+    options = {key: value for key, value in options.items() if key != "num_classes"}
     try:
-        return _timm().create_model(trunk, pretrained=True).state_dict()
+        return _timm().create_model(trunk, pretrained=True, **options).state_dict()
     except RuntimeError as error:
         raise ValueError(f"backbone.weights=imagenet: timm publishes no weights of {trunk}") from error
     except OSError as error:
         raise OSError(
-            f"cannot download timm's weights of {trunk} ({error}); fill the cache of Hugging Face from a "
+            f"cannot download timm's weights of {trunk} ({error}); {_where(trunk)}fill the cache of Hugging Face from a "
             "machine that can, or name a file of your own: backbone.weights=FILE"
         ) from error
+
+
+def _where(trunk: str) -> str:
+    """Which file is to be fetched from where, as far as timm says."""
+    config = _timm().get_pretrained_cfg(trunk)
+    if getattr(config, "hf_hub_id", None):
+        return f"they are model.safetensors or pytorch_model.bin of huggingface.co/{config.hf_hub_id}: "
+    return f"they are {config.url}: " if getattr(config, "url", "") else ""
