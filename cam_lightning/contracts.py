@@ -283,7 +283,10 @@ class LocalizationMetric(Protocol):
 
 @runtime_checkable
 class ThresholdSelector(Protocol):
-    """A localization metric over many thresholds: it chooses the best, and takes those to another split."""
+    """A localization metric over many thresholds: it chooses the best, and takes those to another split.
+
+    It may have `begin(split, ids)`, called before `carry` with the split that is to come and its images' ids in order.
+    """
 
     curves: dict[str, list[float]]
     """Of the last `compute`: `threshold`, and the error under each key; empty where nothing was counted."""

@@ -130,7 +130,7 @@ def _index(folder: Path, ids: list[str], labels: list[int], places: list[str]) -
     folder.mkdir(parents=True)
     (folder / "image_ids.txt").write_text("\n".join(ids))
     for file, values in (("class_labels", labels), ("image_sizes", ["110,70"] * len(ids)), ("localization", places)):
-        (folder / f"{file}.txt").write_text("\n".join(f"{i},{v}" for i, v in zip(ids, values, strict=True)))
+        (folder / f"{file}.txt").write_text("\n".join(f"{i},{v}" for i, v in zip(ids, values, strict=False)))
 
 
 def _cub(root: Path, metadata: Path) -> None:

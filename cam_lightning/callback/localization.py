@@ -144,6 +144,8 @@ class LocalizationCallback(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         for name, arm in self.arms.items():
             for selector in arm.selectors():
+                if hasattr(selector, "begin"):
+                    selector.begin(split, data.examples[split].ids)
                 selector.carry(self._carried(name, data) if split == "test" else {})
         names = [data.display_name(name) for name in data.class_names]
         for sink in self.sinks:

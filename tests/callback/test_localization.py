@@ -283,9 +283,12 @@ def test_a_network_without_a_map_is_an_error_before_any_image(method: Any) -> No
         localization_callback(method.network).localizer.check((16, 64))
 
 
-def curve_callback(network: Any, run_dir: Path, **options: Any) -> LocalizationCallback:
+def curve_callback(
+    network: Any, run_dir: Path, label_free: float | None = None, **options: Any
+) -> LocalizationCallback:
     box = LargestComponent(**options)
-    metrics = {"curve": ThresholdCurve(box, interval=0.1), "localization_error": LocalizationError()}
+    curve = ThresholdCurve(box, interval=0.1, label_free=label_free)
+    metrics = {"curve": curve, "localization_error": LocalizationError()}
     localizer = Localizer(network, {"": ClassActivationMap()}, {"": box})
     return LocalizationCallback(localizer, metrics, run_dir=str(run_dir))
 
@@ -327,6 +330,39 @@ def test_the_threshold_of_the_validation_is_carried_to_the_test(
         testing.test(method, datamodule=data, verbose=False)
         assert not any("selected" in key for key in logged(testing))
         assert "no @selected threshold" in caplog.text
+
+
+def test_a_threshold_is_selected_without_any_box_in_one_run(
+    data: Any, method: Any, trainer: Any, tmp_path: Path
+) -> None:
+    """With every box of the validation hidden, and the same as with all of them there."""
+    thresholds = []
+    for is_hidden in (False, True):
+        callback = curve_callback(method.network, tmp_path, label_free=0.75)
+        if is_hidden:
+            score = callback._score
+
+            def hide(maps: Any, truth: GroundTruth, input_size: Any, score: Any = score) -> Any:
+                none = torch.zeros_like(truth.num_boxes_B)
+                return score(maps, truth._replace(boxes_BN4=truth.boxes_BN4[:, :0], num_boxes_B=none), input_size)
+
+            callback._score = hide  # type: ignore[method-assign]
+            callback.arms[""].metrics.pop("localization_error")
+        trainer(callback).validate(method, datamodule=data, verbose=False)
+        state = callback.state_dict()["thresholds"]
+        thresholds.append({key: value for key, value in state.items() if key.endswith("@label_free")})
+        assert ("gt_known_error" in state) == (not is_hidden)
+    assert len(thresholds[1]) == 3
+    assert thresholds[0] == thresholds[1]
+
+    testing = trainer(second := curve_callback(method.network, tmp_path, label_free=0.75))
+    second.load_state_dict(callback.state_dict())
+    testing.test(method, datamodule=data, verbose=False)
+    results = logged(testing)
+    for key in ("gt_known_error", "localization_error/top1", "localization_error/top5"):
+        assert results[f"test/{key}@label_free/threshold"] == thresholds[1][f"{key}@label_free"]
+        assert results[f"test/{key}@oracle"] <= results[f"test/{key}@label_free"] <= 1
+        assert f"test/{key}@selected" not in results
 
 
 def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import torch
 from toy_localization import with_label_map
 
 from cam_lightning.contracts import GroundTruth, Localization
+from cam_lightning.functional.box import centre_box
 from cam_lightning.functional.largest_component import largest_component_boxes
 from cam_lightning.functional.post_processing import PostProcessing
 from cam_lightning.functional.threshold_curve import boxes_at_thresholds
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
-from cam_lightning.metric.threshold_curve import KEYS, ThresholdCurve
+from cam_lightning.metric.threshold_curve import COST, KEYS, ThresholdCurve
 
 
 class Box:
@@ -92,7 +93,8 @@ def test_what_was_best_on_one_split_is_reported_on_another(mapped: Any) -> None:
     curve.update(*here)
     curve.compute()
     chosen = curve.chosen()
-    assert set(chosen) == set(KEYS)
+    assert set(chosen) == {*KEYS, COST}
+    assert chosen[COST] == int((here.truth.num_boxes_B > 0).sum())
     curve.reset()
     curve.carry(chosen)
     curve.update(*there)
@@ -149,6 +151,65 @@ def test_any_split_over_batches_and_ranks_is_bit_identical(mapped: Any, check_ev
         return metric
 
     check_every_split(make, update, 120)
+
+
+def without_boxes(evaluation: Any) -> Any:
+    """The same images, of which no box is known."""
+    truth = evaluation.truth
+    return evaluation._replace(
+        truth=truth._replace(boxes_BN4=truth.boxes_BN4[:, :0], num_boxes_B=torch.zeros_like(truth.num_boxes_B))
+    )
+
+
+def test_a_threshold_is_chosen_where_no_box_is_to_be_seen(mapped: Any) -> None:
+    """To the bit that of the same images with their boxes, and by a slow loop the best against centred boxes."""
+    here, there = mapped.rows(range(60)), mapped.rows(range(60, 120))
+    chosen = []
+    for images in (here, without_boxes(here)):
+        curve = ThresholdCurve(Box(), fixed=[], interval=0.125, label_free=0.6)
+        curve.begin("val", [])
+        curve.update(*images)
+        curve.compute()
+        chosen.append({key: value for key, value in curve.chosen().items() if key.endswith("@label_free")})
+    assert chosen[0] == chosen[1]
+
+    centred = here.truth._replace(boxes_BN4=centre_box(here.truth.size_B2, 0.6)[:, None])
+    centred = centred._replace(num_boxes_B=torch.ones_like(here.truth.num_boxes_B))
+    errors: dict[str, list[float]] = {key: [] for key in KEYS}
+    grid = [i / 8 for i in range(8)]
+    for threshold in grid:
+        localization, _ = at_threshold(here, threshold)
+        for metric in (LocalizationError(), GtKnownError()):
+            metric.update(localization, centred)
+            for key, value in metric.compute().items():
+                errors.get(key, []).append(value)
+    assert chosen[0] == {f"{key}@label_free": grid[errors[key].index(min(errors[key]))] for key in KEYS}
+
+    curve = ThresholdCurve(Box(), fixed=[], interval=0.125, label_free=0.6)
+    curve.begin("test", [])
+    curve.carry(chosen[1])
+    curve.update(*there)
+    values = curve.compute()
+    for key in KEYS:
+        assert values[f"{key}@label_free/threshold"] == chosen[1][f"{key}@label_free"]
+        assert values[f"{key}@label_free"] == curve.curves[key][grid.index(chosen[1][f"{key}@label_free"])]
+        assert {f"{key}@label_free", f"{key}@label_free/threshold"} <= curve.specs().keys()
+        assert f"{key}@selected" not in values, "no box was there to select by"
+    assert curve.count("num_pseudo") == 0, "nothing is chosen on the test split"
+
+
+def test_a_label_free_choice_does_not_depend_on_batches_or_ranks(mapped: Any, check_every_split: Any) -> None:
+    class Told(ThresholdCurve):
+        def compute(self) -> dict[str, float]:
+            super().compute()
+            return self.chosen()
+
+    def make() -> Told:
+        metric = Told(Box(), interval=0.1, label_free=0.75)
+        metric.begin("val", [])
+        return metric
+
+    check_every_split(make, lambda metric, rows: metric.update(*mapped.rows(rows)), 120)
 
 
 def test_nothing_to_report(mapped: Any) -> None:
