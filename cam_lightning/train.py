@@ -18,13 +18,15 @@ def run(config: DictConfig, run: RunDirectory) -> None:
 
     from cam_lightning.build import build_data, build_localizer, build_method, build_network, build_trainer, plain
     from cam_lightning.report.table import print_results
-    from cam_lightning.run.checkpoint import BEST, newest_checkpoint, read_checkpoint, require_same_data, rewind
+    from cam_lightning.run.checkpoint import newest_checkpoint, read_checkpoint, require_same_data, rewind
     from cam_lightning.run.result import collect_results, require_every_image
 
-    if config.test_checkpoint not in ("last", "best"):
-        raise ValueError(f"test_checkpoint is last or best; got {config.test_checkpoint!r}")
-    tests_best = config.test_checkpoint == "best" and not config.trainer.fast_dev_run
-    if tests_best and OmegaConf.select(config, "callback.checkpoint.monitor") is None:
+    beside = list(OmegaConf.select(config, "callback.checkpoint.beside") or ())
+    if config.test_checkpoint not in ("last", "best", *beside):
+        also = f", or one of callback.checkpoint.beside ({', '.join(beside)})" if beside else ""
+        raise ValueError(f"test_checkpoint is last or best{also}; got {config.test_checkpoint!r}")
+    tests_best = config.test_checkpoint != "last" and not config.trainer.fast_dev_run
+    if config.test_checkpoint == "best" and tests_best and not OmegaConf.select(config, "callback.checkpoint.monitor"):
         raise ValueError("test_checkpoint=best needs callback.checkpoint.monitor, the number that says which is best")
     if tests_best:
         _require_a_validation(config)
@@ -44,15 +46,17 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         rewind(trainer, data, found[1] if found else None)
     trainer.fit(method, datamodule=data, ckpt_path=found[0] if found else None, weights_only=True)
     epochs, steps = trainer.current_epoch, trainer.global_step
+    best_path: str | None = None
     if tests_best:
-        best = read_checkpoint(str(run.path / "checkpoints" / BEST))
+        best_path = str(run.path / "checkpoints" / f"{config.test_checkpoint}.ckpt")
+        best = read_checkpoint(best_path)
         # Of epochs, the one that was being validated was still the current one.
         epochs, steps = best["epoch"] + 1, best["global_step"]
-    trainer.test(method, datamodule=data, ckpt_path="best" if tests_best else None, weights_only=True, verbose=False)
+    trainer.test(method, datamodule=data, ckpt_path=best_path, weights_only=True, verbose=False)
     resolved = plain(config)
-    results = collect_results(
-        trainer, method, resolved, test_checkpoint=config.test_checkpoint, epochs=epochs, steps=steps
-    )
+    further = {"test_checkpoint": config.test_checkpoint, "epochs": epochs, "steps": steps}
+    kept = getattr(trainer.checkpoint_callback, "kept", {})
+    results = collect_results(trainer, method, resolved, **further, **({"kept": kept} if kept else {}))
     require_every_image(results, "test", data, resolved)
     if run.is_writer:
         run.write_json("results.json", results)
@@ -75,7 +79,7 @@ def _require_a_validation(config: DictConfig) -> None:
     every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
     if trainer.limit_val_batches == 0 or (every is not None and epochs is not None and 0 <= epochs < every):
         raise ValueError(
-            "test_checkpoint=best needs a validation, and there is none with "
+            f"test_checkpoint={config.test_checkpoint} needs a validation, and there is none with "
             f"trainer.limit_val_batches={trainer.limit_val_batches}, trainer.max_epochs={epochs} and "
             f"trainer.check_val_every_n_epoch={every}. Validate, or take test_checkpoint=last"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from cam_lightning.callback.best import Best
 from cam_lightning.contracts import Rewindable
-from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS, read_checkpoint
+from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS
 from cam_lightning.run.interruption import interruption
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,11 @@ class Checkpoints(Checkpoint):
     `monitor` names any key that validation logs (ValueError after the first validation where there is none),
     `mode` is `min` or `max`; `best.ckpt` is for testing, without the optimizer's state. `every_minutes=None`
     leaves the ends of epochs.
+
+    `beside` keeps more of the kind: a file's stem, and the keys of which the first that validation logs decides, in the
+    direction that its spec says; none is written where none is logged. `kept` says of each which epoch it is of,
+    and what validation logged there, so that what choosing by classes costs in localization, and the other way round,
+    can be read off one run.
     """
 
     def __init__(
@@ -39,17 +46,23 @@ class Checkpoints(Checkpoint):
         monitor: str | None = "val/classification_error/top1",
         mode: str = "min",
         every_minutes: float | None = 10.0,
+        beside: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"callback.checkpoint.mode is min or max; got {mode!r}")
         self.folder = Path(dirpath)
         self.monitor = monitor
-        self.sign = 1.0 if mode == "min" else -1.0
+        self.bests = [] if monitor is None else [Best(BEST, (monitor,), mode)]
+        self.bests += [Best(f"{name}.ckpt", tuple(keys)) for name, keys in (beside or {}).items()]
+        taken = {LAST, PREVIOUS} | ({BEST} if monitor is not None else set())
+        if any(best.file in taken or Path(best.file).name != best.file for best in self.bests[monitor is not None :]):
+            raise ValueError(
+                f"callback.checkpoint.beside names files other than {', '.join(sorted(taken))}; got {beside}"
+            )
         self.every_seconds = math.inf if every_minutes is None else every_minutes * 60
-        self.best_value: float | None = None
         self._saved_at = 0.0
-        self._is_best = False
-        """Whether it is `best.ckpt` that is being written, which nothing goes on from."""
+        self._best: Best | None = None
+        """Which of the best is being written, which nothing goes on from."""
         self._voters: Any = None
         self._position: dict[str, Any] = {}
         """Where training stands: what the checkpoint that is being written, or was just read, says."""
@@ -63,18 +76,17 @@ class Checkpoints(Checkpoint):
     # --- when
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and self.best_model_path:
-            # Its own value, not one that a checkpoint remembers: the file may be younger than the checkpoint.
-            self.best_value = self._value_of_best()
+        if stage != "fit":
+            return
+        for best in self.bests:
+            if (self.folder / best.file).is_file():
+                # Its own value, not one that a checkpoint remembers: the file may be younger than the checkpoint.
+                best.read(self.folder)
 
-    def _value_of_best(self) -> float | None:
-        """The value that `best.ckpt` has of what is monitored; None, with a warning, where the file is damaged."""
-        try:
-            content = read_checkpoint(self.best_model_path)
-        except ValueError as error:
-            log.warning("%s; the best validation from here on takes its place", error)
-            return None
-        return content.get("best_value") if content.get("monitor") == self.monitor else None
+    @property
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """By a file's stem, what it is the best by, of which epoch, and what validation logged there."""
+        return {best.file.removesuffix(".ckpt"): best.record for best in self.bests if best.record}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Before anything else that the ranks do together, which would only hang.
@@ -119,19 +131,13 @@ class Checkpoints(Checkpoint):
         interruption.end()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking or _is_trial(trainer):
+        if trainer.state.fn != "fit" or trainer.sanity_checking or _is_trial(trainer):
             return
-        if self.monitor not in trainer.callback_metrics:
-            keys = ", ".join(sorted(key for key in trainer.callback_metrics if key.startswith("val/")))
-            raise ValueError(
-                f"callback.checkpoint.monitor={self.monitor} is not logged by validation, which has {keys}"
-            )
-        value = float(trainer.callback_metrics[self.monitor])
-        if math.isfinite(value) and (self.best_value is None or self.sign * value < self.sign * self.best_value):
-            self.best_value = value
-            self._is_best = True
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-            self._is_best = False
+        for best in self.bests:
+            if best.is_improved(trainer.callback_metrics, getattr(pl_module, "specs", {}), trainer.current_epoch + 1):
+                self._best = best
+                trainer.save_checkpoint(self.folder / best.file, weights_only=False)
+                self._best = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer, batch=0)
@@ -145,10 +151,10 @@ class Checkpoints(Checkpoint):
     # --- what
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._is_best:
+        if self._best is not None:
             # Other callbacks' states stay: thresholds that were chosen in this validation belong to these weights.
             del checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
-            checkpoint |= {"best_value": self.best_value, "monitor": self.monitor}
+            checkpoint |= {"best_value": self._best.value, "monitor": self._best.monitor, "record": self._best.record}
             return
         checkpoint["position"] = self._position
         _mark_position(checkpoint["loops"]["fit_loop"], self._position["batch"], self._position["is_before_validation"])

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from toy_network import ToyGap
 
 from cam_lightning.callback.checkpoint import BEST, LAST, PREVIOUS, Checkpoints
-from cam_lightning.contracts import Normalization
+from cam_lightning.contracts import Normalization, Spec
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.split import ImageSplit, RawImage
 from cam_lightning.logger.metrics_file import MetricsFile
+from cam_lightning.method.base import log_exactly
 from cam_lightning.method.classification import Classification
 from cam_lightning.method.schedule import one_cycle
 from cam_lightning.run.checkpoint import WholeCheckpoints
@@ -90,6 +91,7 @@ def fit(
     monitor: str | None = "val/loss",
     num_workers: int = 0,
     broken: frozenset[int] = frozenset(),
+    beside: dict[str, list[str]] | None = None,
     **options: Any,
 ) -> tuple[Classification, Trainer]:
     """Trains in `folder`, from its last checkpoint where it has one; the network at the end."""
@@ -110,7 +112,7 @@ def fit(
         accelerator="cpu",
         devices=1,
         logger=logger,
-        callbacks=[*([cut] if cut else []), Checkpoints(str(folder), monitor, every_minutes=0)],
+        callbacks=[*([cut] if cut else []), Checkpoints(str(folder), monitor, every_minutes=0, beside=beside)],
         default_root_dir=folder,
         plugins=[WholeCheckpoints()],
         enable_progress_bar=False,
@@ -237,6 +239,41 @@ def test_the_best_is_by_any_number_of_validation(tmp_path: Path) -> None:
     assert list(best["callbacks"].values()) == [{"validations": values.index(min(values)) + 1}]
     with pytest.raises(ValueError, match=r"monitor=val/nothing is not logged by validation, which has val/class"):
         fit(tmp_path / "other", monitor="val/nothing")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_best_by_several_numbers_lie_side_by_side(tmp_path: Path) -> None:
+    """Each by the first number that is logged, in its own direction, with what validation logged there."""
+
+    class Scoring(Callback):
+        """Logs what is higher the better, at its best in the second epoch."""
+
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+            score = [0.1, 0.9, 0.5, 0.6][min(trainer.current_epoch, 3)]
+            log_exactly(pl_module, "val", {"score": score}, {"score": Spec("score", better="higher", headline=1)})
+
+    beside = {"best_score": ["val/nothing", "val/score"], "best_loss": ["val/loss"], "best_nothing": ["val/nothing"]}
+    _, trainer = fit(tmp_path, Scoring(), monitor=None, beside=beside)
+    values = {key: [float(v) for _, _, k, v in rows(tmp_path) if k == key] for key in ("val/loss", "val/score")}
+    assert len(values["val/loss"]) > 2
+    assert not (tmp_path / BEST).exists()
+    assert not (tmp_path / "best_nothing.ckpt").exists()
+    contents = {name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("best_score", "best_loss")}
+    assert contents["best_score"]["record"]["epoch"] == 2
+    assert contents["best_score"]["best_value"] == 0.9
+    lowest = values["val/loss"].index(min(values["val/loss"]))
+    assert contents["best_loss"]["record"]["epoch"] == lowest + 1
+    assert contents["best_loss"]["record"]["val/loss"] == min(values["val/loss"])
+    assert contents["best_loss"]["record"]["val/score"] == values["val/score"][lowest]
+    kept = trainer.checkpoint_callback.kept
+    assert kept == {name: content["record"] for name, content in contents.items()}
+
+    other = Checkpoints(str(tmp_path), monitor=None, beside=beside)
+    other.setup(trainer, trainer.lightning_module, "fit")
+    assert other.kept == kept, "read from the files where a run goes on"
+    for wrong in ({"last": ["val/loss"]}, {"a/b": ["val/loss"]}):
+        with pytest.raises(ValueError, match=r"names files other than last\.ckpt, previous\.ckpt; got"):
+            Checkpoints(str(tmp_path), monitor=None, beside=wrong)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
