@@ -165,8 +165,9 @@ class Spec(NamedTuple):
     """Of a number: `s`, `pixels`."""
     of: str = ""
     """The key that this one says something more about, below the same split; empty where it stands for itself."""
-    role: Literal["", "variant", "threshold", "num_images"] = ""
-    """What it says of that key: the same error by another rule; the threshold it was reached at; how many images."""
+    role: Literal["", "variant", "threshold", "num_images", "part"] = ""
+    """What it says of that key: the same error by another rule; the threshold it was reached at; how many images; of a
+    count, how many among them."""
     label: str = ""
     """How a variant or a group of a family is called beside its like: `oracle`, `0.15 to 0.3`."""
     arm: str = ""

@@ -73,7 +73,7 @@ def test_results_are_flat_fractions_with_baselines_and_protocol(trained: Path) -
         assert results[f"test/{key}@oracle"] <= min(results[f"test/{key}"], results[f"test/{key}@selected"])  # type: ignore[call-overload, type-var]
     groups = {key: value for key, value in results.items() if key.startswith("test/gt_known_error_by_size/")}
     assert sum(value for key, value in groups.items() if key.endswith("num_images")) == 23  # type: ignore[misc]
-    assert results["test/num_images"] == 23
+    assert results["test/num_images"] == results["test/num_with_boxes"] == 23
     protocol = {key.partition("/")[2]: value for key, value in results.items() if key.startswith("protocol/")}
     expected = {
         "input_size": [48, 64],

@@ -20,6 +20,7 @@ from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.method.freeze import freeze_layers
 from cam_lightning.metric.classification_error import ClassificationError
+from cam_lightning.metric.images_with_boxes import ImagesWithBoxes
 from cam_lightning.run.earlier import upgraded_state
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ class Method(LightningModule):
     `compile` has torch.compile make the network's kernels; checkpoints stay the same. The layers of `freeze`, and the
     first ones up to `freeze_through`, stay as they are: no gradients, in eval mode always (`freeze_layers`).
 
-    Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`; of a
-    loss of several terms also `train/loss/<term>`.
+    Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`; of
+    evaluations `<split>/num_with_boxes`, of a loss of several terms also `train/loss/<term>`.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class Method(LightningModule):
         self.train_error, self.val_error, self.test_error = (ClassificationError() for _ in range(3))
         # A loss that is not a number must show in the mean: by default it would be left out.
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        # One for both: they never run at once.
+        self.with_boxes = ImagesWithBoxes()
         self._unchecked: tuple[Tensor, int, Tensor] | None = None
 
     # --- what a method says
@@ -196,8 +199,8 @@ class Method(LightningModule):
 
     def _start_evaluation(self, error: ClassificationError, loss: MeanMetric) -> None:
         # Not after the one before, which an error or its user may have cut short.
-        error.reset()
-        loss.reset()
+        for counted in (error, loss, self.with_boxes):
+            counted.reset()
         self._share_buffers()
 
     def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput | None:
@@ -208,6 +211,7 @@ class Method(LightningModule):
             output = self.network(batch.image_B3HW)
             require_finite_output(self.network, batch.image_B3HW, output.logits_BC, lambda row: self._id(batch, row))
         error.update(output.logits_BC, batch.truth.label_B)
+        self.with_boxes.update(batch.truth.num_boxes_B)
         loss.update(F.cross_entropy(output.logits_BC, batch.truth.label_B, reduction="none"))
         return output
 
@@ -242,7 +246,8 @@ class Method(LightningModule):
             return
         values, specs = error.compute(), error.specs()
         if loss is not None:
-            values["loss"], specs["loss"] = float(loss.compute()), LOSS
+            values |= self.with_boxes.compute() | {"loss": float(loss.compute())}
+            specs |= self.with_boxes.specs() | {"loss": LOSS}
         log_exactly(self, split, values, specs)
 
     # --- optimization

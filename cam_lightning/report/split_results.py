@@ -36,6 +36,7 @@ class SplitResults:
             (e.spec.of, e.spec.role): e.value for e in entries if e.spec.role in ("threshold", "num_images")
         }
         shown = [entry for entry in entries if entry.spec.role in ("", "variant")]
+        self._parts = [entry for entry in entries if entry.spec.role == "part"]
         self.arms = list(dict.fromkeys(["", *(entry.spec.arm for entry in shown)]))
         """The run's own, "", and then the others in the order in which they were made."""
         counts = [entry for entry in shown if entry.spec.kind == "count"]
@@ -82,8 +83,19 @@ class SplitResults:
         return entry is not None and (entry.spec.role, entry.spec.of, entry.spec.label) == ("variant", of, label)
 
     def counted(self) -> str:
-        """`1,000 images, 8 maps that named no region`; what nothing was counted of is left out."""
-        return ", ".join(f"{entry.value:,.0f} {entry.spec.title}" for entry in self.counts if entry.value)
+        """`1,000 images (996 with boxes), 8 maps that named no region`; what nothing was counted of is left out.
+
+        Of what was counted, how many were of a kind is said also where none was.
+        """
+        return ", ".join(_number_of(entry) + self._among(entry) for entry in self.counts if entry.value)
+
+    def _among(self, whole: Entry) -> str:
+        parts = [_number_of(part) for part in self._parts if part.spec.of == whole.key and part.value is not None]
+        return f" ({', '.join(parts)})" if parts else ""
+
+
+def _number_of(entry: Entry) -> str:
+    return f"{entry.value:,.0f} {entry.spec.title}"
 
 
 def in_order(keys: Mapping[str, object], specs: Mapping[str, Spec]) -> list[str]:

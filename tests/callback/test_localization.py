@@ -111,6 +111,7 @@ def slow_evaluation(data: Any, network: Any, overlap: Any) -> dict[str, float]:
             wrong[name + "gt_known"] += not right[5]
     results = {
         "test/num_images": 20,
+        "test/num_with_boxes": counted,
         "test/num_degenerate_maps": num_degenerate,
         "test/classification_error/top1": wrong_top1 / 20,
         "test/classification_error/top5": wrong_top5 / 20,

@@ -9,6 +9,7 @@ from report_world import specs_of, stored
 from rich.console import Console
 
 from cam_lightning.contracts import Spec
+from cam_lightning.metric.images_with_boxes import ImagesWithBoxes
 from cam_lightning.report.table import further_line, further_tables, print_results, results_table
 
 KEYS = ("localization_error/top1", "localization_error/top5", "gt_known_error")
@@ -115,6 +116,19 @@ def test_what_was_counted_is_said_and_nothing_of_which_there_was_none() -> None:
     specs = RESULTS["specs"] | stored({"test/num_skipped_images": Spec("images skipped", "count", better=None)})
     title = lines(RESULTS | counts | {"specs": specs})[0][0]
     assert title.startswith("test, 1,000 images, 3 maps that named no region: classification")
+
+
+@pytest.mark.parametrize(
+    ("with_boxes", "said"), [(996, "996 with boxes"), (0, "0 with boxes"), (1000, "1,000 with boxes")]
+)
+def test_how_many_images_had_boxes_is_said_always(with_boxes: int, said: str) -> None:
+    counts = {"test/num_with_boxes": with_boxes, "test/num_degenerate_maps": 3}
+    specs = {f"test/{key}": spec._replace(of=f"test/{spec.of}") for key, spec in ImagesWithBoxes().specs().items()}
+    results = RESULTS | counts | {"specs": RESULTS["specs"] | stored(specs)}
+    table = lines(results)
+    assert table[0][0].startswith(f"test, 1,000 images ({said}), 3 maps that named no region: classification")
+    assert table[1:] == lines(RESULTS)[1:], "it is no headline, and no row"
+    assert further_line(results) == further_line(RESULTS)
 
 
 def test_another_split_is_another_table() -> None:

@@ -46,6 +46,17 @@ UNREAD_SUFFIXES = frozenset(
 TRAITS = ("CMYK", "16-bit", "palette", "alpha", "grey", "several frames", "EXIF-rotated")
 ZEROED = "it is damaged: zeros lie where compressed pixels should be"
 _ORIENTATION = 0x0112
+_QUARTER_TURNS = (5, 6, 7, 8)
+_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""From the upright picture back to the pixels that the file stores, by its EXIF orientation."""
 _END_OF_JPEG, _END_OF_PNG = b"\xff\xd9", b"IEND"
 
 
@@ -88,7 +99,8 @@ def photo_pixels(image: Image.Image) -> np.ndarray:
     Raises OSError where it cannot be decoded whole.
     """
     try:
-        return _rgb(ImageOps.exif_transpose(image))
+        turned = _turned_tiff(image)
+        return _rgb(ImageOps.exif_transpose(image)) if turned is None else turned
     except Exception as error:
         name = getattr(image, "filename", "") or f"a PIL image of mode {image.mode}"
         raise OSError(f"{name} cannot be read as an image: {error}") from error
@@ -106,7 +118,7 @@ def decode(data: bytes, name: str, upright: bool = False) -> np.ndarray:
             if upright:
                 return _rgb(ImageOps.exif_transpose(image))
             whole = _plain_jpeg(data) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
-            return _rgb(image) if whole is None else whole
+            return _rgb(_as_stored(image)) if whole is None else whole
     except Exception as error:
         # Broken bytes make decoders raise whatever comes to them: SyntaxError, struct.error, zlib.error, …
         raise OSError(f"{name} cannot be read as an image ({len(data):,} bytes): {_reason(data, error)}") from error
@@ -116,11 +128,12 @@ def read_header(data: bytes, name: str) -> Header:
     """A file's header; raises OSError where there is none, or where a JPEG or PNG ends before its image does."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
             # Where the pixels begin: asking for traits may read on, and close the file.
             begin = image.fp.tell() if image.fp is not None else 0
+            swaps_sides = _orientation(image) in _QUARTER_TURNS
+            # Of a TIFF that is turned, Pillow tells the upright sides.
+            width, height = image.size[::-1] if image.format == "TIFF" and swaps_sides else image.size
             traits = tuple(trait for trait, has_it in zip(TRAITS, _traits(image), strict=True) if has_it)
-            swaps_sides = _orientation(image) in (5, 6, 7, 8)
             end = {"JPEG": _END_OF_JPEG, "MPO": _END_OF_JPEG, "PNG": _END_OF_PNG}.get(image.format or "", b"")
             is_cut = data.find(end, begin) < 0
             if image.format in ("JPEG", "MPO") and has_zeroed_blocks(data):
@@ -139,6 +152,29 @@ def _plain_jpeg(data: bytes) -> np.ndarray | None:
     """
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+
+
+def _as_stored(image: Image.Image) -> Image.Image:
+    """An image in the pixels that its file stores; Pillow turns a TIFF upright while it decodes it."""
+    back = _BACK.get(_orientation(image)) if image.format == "TIFF" else None
+    return image if back is None else image.transpose(back)
+
+
+def _turned_tiff(image: Image.Image) -> np.ndarray | None:
+    """The upright pixels of a TIFF that was opened by its path and is turned by a quarter; None for any other image.
+
+    Pillow (12 and 13 at least) maps such a file into memory, where it is not compressed, with its sides swapped
+    before it turns it: the rows come out mixed, also where they were decoded before the image came here. Read as a
+    stream the file comes out right. An image that has the stored sides is such a mixture; one that has the upright
+    ones, or was resized since, is not.
+    """
+    path = getattr(image, "filename", "")
+    if image.format != "TIFF" or not path or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file, Image.open(file, formats=("TIFF",)) as again:
+        again.seek(image.tell())
+        is_mixed = bool(getattr(image, "tile", ())) or image.size == again.size[::-1] != again.size
+        return _rgb(again) if _orientation(again) in _QUARTER_TURNS and is_mixed else None
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
