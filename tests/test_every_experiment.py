@@ -68,11 +68,11 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return {
         "ilsvrc": [f"dataset.root={ilsvrc}", f"dataset.metadata={metadata}", "dataset.cache=null"],
         "tiny_imagenet": [f"dataset.root={_tiny_imagenet(folder / 'tiny-imagenet-2')}"],
-        "shapes": ["dataset.num_train=20", "dataset.num_test=4", "dataset.val_fraction=0.2"],
+        "shapes": ["dataset.num_train=40", "dataset.num_test=20", "dataset.val_fraction=0.2"],
         "cub200": [f"dataset.root={_cub(folder / 'CUB_200_2011')}"],
-        "caltech101": [f"dataset.root={_folders(folder / '101_ObjectCategories', 'image_{:04d}.jpg')}",
+        "caltech101": [f"dataset.root={_folders(folder / '101_ObjectCategories', 'accordion', 'airplanes')}",
                        "dataset.train_per_class=4"],
-        "scene15": [f"dataset.root={_folders(folder / 'scene_categories', 'image_{:04d}.jpg')}",
+        "scene15": [f"dataset.root={_folders(folder / 'scene_categories', 'bedroom', 'coast')}",
                     "dataset.train_per_class=4"],
     }  # fmt: skip
 
@@ -126,11 +126,11 @@ def test_an_experiment_runs(
         assert 0 <= results["test/localization_error/top1"] <= 1
 
 
-def test_every_row_says_what_to_expect() -> None:
-    for path in PATHS:
+def test_every_row_of_the_paper_says_what_to_expect() -> None:
+    for path in (path for path in PATHS if _name(path).startswith("paper/")):
         header = path.read_text(encoding="utf-8").partition("defaults:")[0]
         assert header.startswith("# @package _global_\n# "), path
-        assert any(word in header for word in ("xpect", "(paper ", "Not run", "Table", "without its")), path
+        assert any(word in header for word in ("xpect", "(paper ", "Table 5")), path
 
 
 def _photo(path: Path, seed: int, height: int = 70, width: int = 96) -> None:
@@ -195,12 +195,12 @@ def _cub(root: Path) -> Path:
 
 def _crops(path: Path) -> Path:
     """Boxes of every photo of `_cub`, as a run's predictions have them."""
-    rows = [f'{_BIRDS[number % 2]}/bird_{number}.jpg,"[[5, 5, 60, 50]]"' for number in range(1, 13)]
+    rows = [f'images/{_BIRDS[number % 2]}/bird_{number}.jpg,"[[5, 5, 60, 50]]"' for number in range(1, 13)]
     path.write_text("\n".join(["id,boxes", *rows]) + "\n")
     return path
 
 
-def _folders(root: Path, pattern: str) -> Path:
+def _folders(root: Path, *classes: str) -> Path:
     for number in range(12):
-        _photo(root / ("first", "second")[number % 2] / pattern.format(number // 2 + 1), number)
+        _photo(root / classes[number % 2] / f"image_{number // 2 + 1:04d}.jpg", number)
     return root

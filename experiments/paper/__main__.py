@@ -2,8 +2,8 @@
 
 Runs what is missing, each run in a directory of its own below the folder, and goes on with what was cut off; then
 writes page.md and page.html there, and the paper's figures into figures/. TABLE is imagenette (Tables 1 to 3 in
-miniature, for a laptop), or table1, table2, table3 (all of ILSVRC, for eight GPUs). Runs whose weights are not given are
-left out, and the page says so. Seed by seed: a first seed of every row is there before the second of any.
+miniature, for a laptop), or table1, table2, table3 (all of ILSVRC, for eight GPUs). Runs whose weights are not given
+are left out, and the page says so. Seed by seed: a first seed of every row is there before the second of any.
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ def planned(
 def _job(table: Table, run: Run, seed: int, folder: Path, options: Sequence[str], weights: Mapping[str, Path]) -> Job:
     command = [run.entry, *run.options, *options]
     if run.of:
-        command.insert(1, f"checkpoint={folder / run.of / str(seed)}")
+        # The dataset is the checkpoint's own, whose options the command line does not know.
+        options = [f"++{option}" if option.startswith("dataset.") else option for option in options]
+        command = [run.entry, f"checkpoint={folder / run.of / str(seed)}", *run.options, *options]
         needs = table.run(run.of).weights
     else:
         needs = run.weights

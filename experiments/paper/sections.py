@@ -41,9 +41,9 @@ def sections(table: Table, folder: Path, outcomes: Mapping[str, Outcome], plan: 
 
 
 _HOW_TO_JUDGE = (
-    "A claim is reproduced, or not, where the difference of the two errors is further than two standard errors from what "
-    "it says; between, the two are not told apart. The standard error is that of the images; how another seed would have "
-    "come out, one seed cannot say."
+    "A claim is reproduced, or not, where the difference of the two errors is further than two standard errors from "
+    "what it says; between, the two are not told apart. The standard error is that of the images; how another seed "
+    "would have come out, one seed cannot say."
 )
 
 
@@ -111,7 +111,10 @@ def _by_size(shown: Sequence[Outcome]) -> Grid:
     groups = [key for key in keys if "/" not in key]
     groups.sort(key=lambda group: float(group.partition("_to_")[0]))
     counts = {group: first.values(f"{_SIZES}{group}/num_images") for group in groups}
-    titles = (f"{g.replace('_to_', ' to ')}: {c[0]:.0f} images" if (c := counts[g]) else g for g in groups)
+    titles = [
+        f"{group.replace('_to_', ' to ')}{f': {counts[group][0]:.0f} images' if counts[group] else ''}"
+        for group in groups
+    ]
     rows = [(o.row.title, *(_said(o.values(f"{_SIZES}{group}")) for group in groups)) for o in shown]
     for name, title in (("centre_box", "centre box"), ("whole_image", "whole image")):
         rows.append((title, *(_said(first.baseline(name, f"{_SIZES}{group}")) for group in groups)))
@@ -182,10 +185,10 @@ def _beside(ours: Sequence[float], paper: float | None) -> tuple[str, str, str]:
 
 
 def _said(values: Sequence[float]) -> str:
-    """In per cent: a mean, and a deviation where there are several."""
+    """In per cent: a mean, and a deviation where they differ; boxes that see nothing are right whatever the seed."""
     if not values:
         return ABSENT
-    deviation = f" ± {100 * float(np.std(values, ddof=1)):.1f}" if len(values) > 1 else ""
+    deviation = f" ± {100 * float(np.std(values, ddof=1)):.1f}" if len(set(values)) > 1 else ""
     return f"{100 * float(np.mean(values)):.1f}{deviation}"
 
 
