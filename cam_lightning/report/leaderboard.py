@@ -1,0 +1,256 @@
+"""Any runs as a leaderboard: methods by the threshold's choice, by metric, by the object's size, and by cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from cam_lightning.contracts import Spec
+from cam_lightning.report.chart import LineChart, Series, line_chart, percent
+from cam_lightning.report.number import in_words, said
+from cam_lightning.report.run_cost import device, hours
+from cam_lightning.report.run_record import RunRecord, read_threshold_curves
+from cam_lightning.report.split_results import arm_in_words, in_order, spec_of, split_of
+from cam_lightning.report.sweep_table import Measure, Row, SweepTable, sweep_table
+
+RULES = ("", "@selected", "@label_free", "@oracle")
+"""Ways of choosing a threshold that have a column each, as suffixes of a key."""
+RULE_TITLES = {"": "fixed", "@selected": "selected", "@label_free": "label-free", "@oracle": "oracle"}
+FEW_SHOT = "FewShot"
+"""The method that has seen boxes in training: a line of its own on the chart."""
+KNOWN = "test/gt_known_error"
+_FIRST_NAMES = ("method", "backbone", "cam", "box", "box.normalise", "backbone.pool")
+
+
+class Cell(NamedTuple):
+    """One number of one row; None where its runs have none."""
+
+    key: str
+    spec: Spec
+    measure: Measure | None
+
+
+class Column(NamedTuple):
+    """A metric by one way of choosing the threshold."""
+
+    key: str
+    metric: str
+    rule: str
+
+
+class Standing(NamedTuple):
+    """A method, or a box that sees nothing."""
+
+    name: str
+    is_baseline: bool
+    runs: list[RunRecord]
+    cells: list[Cell]
+
+
+class Plate(NamedTuple):
+    """One table: rows over columns, the best first."""
+
+    title: str
+    note: str
+    columns: list[Column]
+    rows: list[Standing]
+
+
+class Cost(NamedTuple):
+    """What the runs of a method took."""
+
+    name: str
+    seeds: list[Any]
+    hours: Measure | None
+    device: str
+
+
+class Board(NamedTuple):
+    """All runs on one test split."""
+
+    title: str
+    plates: list[Plate]
+    chart: LineChart | None
+    costs: list[Cost]
+    notes: list[str]
+
+
+def leaderboard(records: Sequence[RunRecord]) -> list[Board]:
+    """A board for every dataset and size of test split among the finished runs.
+
+    Raises ValueError where no run has a result on a test split.
+    """
+    by_data: dict[tuple[str, float | None], list[RunRecord]] = {}
+    for record in records:
+        if record.status.get("state") == "finished" and any(split_of(key) == "test" for key in record.numbers):
+            data = str((record.config.get("dataset") or {}).get("_target_", "unknown data")).rpartition(".")[2]
+            # An evaluation's checkpoint says which seed it is of, and makes no method of it.
+            config = {key: value for key, value in record.config.items() if key != "checkpoint"}
+            by_data.setdefault((data, record.numbers.get("test/num_images")), []).append(record._replace(config=config))
+    if not by_data:
+        raise ValueError("no run has finished with results on a test split, so there is nothing to compare")
+    return [_board(f"{data}, {count or 0:,.0f} test images", runs) for (data, count), runs in by_data.items()]
+
+
+def _board(title: str, runs: list[RunRecord]) -> Board:
+    table = sweep_table(runs)
+    shown = _Shown(table)
+    keys = list(shown.specs)
+    own = [key for key in keys if not shown.specs[key].arm and not shown.specs[key].of and shown.specs[key].better]
+    swept = [key for key in own if f"{key}@oracle" in keys]
+    rules = [rule for rule in RULES if any(f"{key}{rule}" in keys for key in swept)]
+    plates = [_plate("Localization errors by threshold", _RULE_NOTE, _by_rule(swept, rules, shown.specs), shown)]
+    families: dict[str, list[str]] = {}
+    for key in own:
+        if key not in swept:
+            families.setdefault(shown.specs[key].family or shown.specs[key].title, []).append(key)
+    few = [key for of_family in families.values() if len(of_family) < _MANY for key in of_family]
+    plates.append(_plate("Further metrics", "", [Column(key, shown.specs[key].title, "") for key in few], shown))
+    for family, of_family in families.items():
+        if len(of_family) >= _MANY:
+            columns = [Column(key, shown.specs[key].label or shown.specs[key].title, "") for key in of_family]
+            plates.append(_plate(in_words(family), "", columns, shown))
+    costs = [_cost(name, row) for name, row in zip(shown.names, shown.rows, strict=True)]
+    return Board(title, [plate for plate in plates if plate.columns], threshold_chart(shown), costs, table.notes)
+
+
+_MANY = 3
+"""So many numbers of one family have a table of their own."""
+_RULE_NOTE = (
+    "Fixed: the run's own threshold, chosen beforehand. Selected: the best of the validation split by its boxes. "
+    "Label-free: chosen there without any box. Oracle: the best of the test split itself, known to nobody beforehand."
+)
+
+
+class _Shown:
+    """The finished rows of a table, what tells them apart, and what their test's numbers are, in order."""
+
+    def __init__(self, table: SweepTable) -> None:
+        self.rows = [row for row in table.rows if row.finished]
+        self.names = row_names(table, self.rows)
+        self.runs = [run for row in self.rows for run in row.finished]
+        specs = {key: spec for run in self.runs for key, spec in run.specs.items()}
+        keys = dict.fromkeys(key for run in self.runs for key in run.numbers if split_of(key) == "test")
+        self.specs = {key: spec_of(key, specs) for key in in_order(keys, specs)}
+        self.baselines = list(dict.fromkeys(spec.arm for spec in self.specs.values() if spec.is_baseline))
+
+
+def _by_rule(keys: Sequence[str], rules: Sequence[str], specs: dict[str, Spec]) -> list[Column]:
+    return [
+        Column(f"{key}{rule}", specs[key].title, RULE_TITLES[rule])
+        for key in keys
+        for rule in rules
+        if f"{key}{rule}" in specs
+    ]
+
+
+def row_names(table: SweepTable, rows: Sequence[Row]) -> list[str]:
+    """What tells the rows apart in as few of their parameters as possible: the method first, then other parts."""
+    order = sorted(table.parameters, key=lambda name: (_place(name), "." in name, table.parameters.index(name)))
+    targets = ((row.finished[0].config.get("method") or {}).get("_target_", "run") for row in rows)
+    named = [str(target).rpartition(".")[2] for target in targets]
+    for parameter in order:
+        if len(set(named)) == len(rows):
+            break
+        column = [row.parameters[table.parameters.index(parameter)] for row in rows]
+        if _place(parameter) == len(_FIRST_NAMES):
+            column = [f"{parameter} {value}" for value in column]
+        further = [", ".join(pair) for pair in zip(named, column, strict=True)]
+        if parameter != "method" and len(set(further)) > len(set(named)):
+            named = further
+    return named
+
+
+def _place(parameter: str) -> int:
+    return _FIRST_NAMES.index(parameter) if parameter in _FIRST_NAMES else len(_FIRST_NAMES)
+
+
+def _measure(values: Iterable[float | None]) -> Measure | None:
+    """Mean and sample standard deviation; None of nothing."""
+    known = [value for value in values if value is not None]
+    return Measure(mean(known), stdev(known) if len(known) > 1 else None) if known else None
+
+
+def _plate(title: str, note: str, columns: list[Column], shown: _Shown) -> Plate:
+    rows = []
+    for name, row in zip(shown.names, shown.rows, strict=True):
+        cells = [_cell(column.key, row.finished, shown.specs[column.key]) for column in columns]
+        rows.append(Standing(name, False, row.finished, cells))
+    rows.sort(key=_rank(columns))
+    for arm in shown.baselines:
+        cells = [_cell(_of_arm(column.key, arm), shown.runs, shown.specs[column.key]) for column in columns]
+        if any(cell.measure for cell in cells):
+            rows.append(Standing(arm_in_words(arm), True, shown.runs, cells))
+    return Plate(title, note, columns, rows)
+
+
+def _of_arm(key: str, arm: str) -> str:
+    split = split_of(key)
+    return f"{split}/{arm}/{key.removeprefix(f'{split}/')}"
+
+
+def _cell(key: str, runs: list[RunRecord], spec: Spec) -> Cell:
+    return Cell(key, spec, _measure(run.numbers.get(key) for run in runs))
+
+
+def _rank(columns: list[Column]) -> Callable[[Standing], tuple[bool, float]]:
+    """By GT-known error where a validation's boxes chose the threshold, else fixed; else by the first column."""
+    keys = [column.key for column in columns]
+    by = next((keys.index(key) for key in (f"{KNOWN}@selected", KNOWN) if key in keys), 0)
+
+    def rank(standing: Standing) -> tuple[bool, float]:
+        found = standing.cells[by]
+        if found.measure is None:
+            return (True, 0.0)
+        return (False, -found.measure.mean if found.spec.better == "higher" else found.measure.mean)
+
+    return rank
+
+
+def _cost(name: str, row: Row) -> Cost:
+    seeds = sorted((run.config.get("seed") for run in row.finished), key=repr)
+    return Cost(name, seeds, _measure(hours(run) for run in row.finished), device(row.finished[0]))
+
+
+def threshold_chart(shown: _Shown) -> LineChart | None:
+    """GT-known error over the threshold, a line for each method; dashed, boxes that see nothing, and few-shot's best.
+
+    A method's line is the mean over its seeds at the thresholds that all of them have. None where no run has a curve.
+    """
+    spec = spec_of(KNOWN, shown.specs)
+    lines, levels = [], []
+    for name, row in zip(shown.names, shown.rows, strict=True):
+        points = _mean_curve(row.finished)
+        if not points:
+            continue
+        threshold, lowest = min(points, key=lambda point: point[1])
+        if _is_few_shot(row.finished[0]):
+            levels.append((f"{name}, few-shot", lowest))
+        else:
+            lines.append(Series(name, points, [""] * len(points), f"{said(spec, lowest)} at {threshold:g}"))
+    if not lines and not levels:
+        return None
+    for arm in shown.baselines:
+        level = _measure(run.numbers.get(_of_arm(KNOWN, arm)) for run in shown.runs)
+        if level is not None:
+            levels.append((arm_in_words(arm), level.mean))
+    lines += [Series(name, [(0.0, y), (1.0, y)], ["", ""], said(spec, y), is_baseline=True) for name, y in levels]
+    return line_chart(
+        "GT-known error over thresholds", lines, "threshold on the map", percent, (0, 1), (0, 1),
+        note="the best of each; mean over seeds",
+    )  # fmt: skip
+
+
+def _mean_curve(runs: Sequence[RunRecord]) -> list[tuple[float, float]]:
+    of_runs = []
+    for run in runs:
+        curves = read_threshold_curves(run.path, "test")
+        if "gt_known_error" in curves:
+            of_runs.append(dict(zip(curves["threshold"], curves["gt_known_error"], strict=True)))
+    shared = set.intersection(*(set(curve) for curve in of_runs)) if of_runs else set()
+    return [(threshold, mean(curve[threshold] for curve in of_runs)) for threshold in sorted(shared)]
+
+
+def _is_few_shot(run: RunRecord) -> bool:
+    return str((run.config.get("method") or {}).get("_target_", "")).endswith(f".{FEW_SHOT}")

@@ -1,0 +1,201 @@
+"""Any runs as a leaderboard: means over seeds, ways of choosing thresholds, baselines, sizes, cost; four formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import pytest
+from report_world import specs_of, stored
+
+from cam_lightning.report.leaderboard import Board, leaderboard
+from cam_lightning.report.leaderboard_html import write_leaderboard
+from cam_lightning.report.leaderboard_text import as_csv, as_latex, as_markdown, best
+from cam_lightning.report.run_record import read_run
+from cam_lightning.report.sweep_table import find_runs
+from experiments.leaderboard import main
+
+HOSTILE = "<b>A&B_100%</b>"
+
+
+def make(
+    folder: Path, method: str, seed: int, error: float, minutes: int = 30, images: int = 40, **further: Any
+) -> Path:
+    """A finished run of a method: GT-known error `error` at the fixed threshold, and a little less at others."""
+    folder.mkdir(parents=True)
+    config = f"method: {{_target_: mine.{method}}}\ndataset: {{_target_: mine.Birds}}\nseed: {seed}\n"
+    (folder / "config.yaml").write_text(
+        config + "trainer: {accelerator: cpu, devices: 2}\n" + further.get("config", "")
+    )
+    end = f"2026-03-04T{5 + minutes // 60:02d}:{minutes % 60:02d}:00+00:00"
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "time": end}))
+    environment = {"time": "2026-03-04T05:00:00+00:00", "devices": {"cores": 4, "gpu": []}}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    results = {
+        "test/gt_known_error": error,
+        "test/gt_known_error@selected": error - 0.1,
+        "test/gt_known_error@selected/threshold": 0.1,
+        "test/gt_known_error@label_free": error - 0.05,
+        "test/gt_known_error@oracle": error - 0.2,
+        "test/gt_known_error_by_size/0_to_0.15": error + 0.1,
+        "test/gt_known_error_by_size/0.15_to_1": error - 0.1,
+        "test/max_box_accuracy": 1 - error,
+        "test/num_images": images,
+        "test/baseline/centre_box/gt_known_error": 0.5,
+        "test/baseline/whole_image/gt_known_error": 0.7,
+        "test/baseline/whole_image/gt_known_error_by_size/0_to_0.15": 1.0,
+    } | further.get("results", {})
+    (folder / "results.json").write_text(json.dumps(results | {"specs": stored(specs_of("test"))}))
+    curves = {"threshold": [0.0, 0.5, 0.9], "gt_known_error": [error, error - 0.2, 1.0]}
+    (folder / "threshold_curves.json").write_text(json.dumps(curves))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    make(tmp_path / "runs" / "a0", "Classification", 0, 0.6)
+    make(tmp_path / "runs" / "a1", "Classification", 1, 0.64, minutes=50)
+    make(tmp_path / "runs" / "b", "HideAndSeek", 0, 0.5)
+    make(tmp_path / "runs" / "f", "FewShot", 0, 0.4)
+    return tmp_path / "runs"
+
+
+def boards_of(folder: Path) -> list[Board]:
+    return leaderboard(find_runs([folder]))
+
+
+def test_methods_by_threshold_the_best_first_with_deviations_over_seeds(runs: Path) -> None:
+    (board,) = boards_of(runs)
+    assert board.title == "Birds, 40 test images"
+    plate = board.plates[0]
+    assert [(column.key, column.rule) for column in plate.columns] == [
+        ("test/gt_known_error", "fixed"),
+        ("test/gt_known_error@selected", "selected"),
+        ("test/gt_known_error@label_free", "label-free"),
+        ("test/gt_known_error@oracle", "oracle"),
+    ]
+    names = [row.name for row in plate.rows]
+    assert names == ["FewShot", "HideAndSeek", "Classification", "baseline: centre box", "baseline: whole image"]
+    plain = plate.rows[2].cells[0].measure
+    assert plain is not None
+    assert plain.mean == pytest.approx(0.62)
+    assert plain.deviation == pytest.approx(stdev([0.6, 0.64]))
+    assert plate.rows[1].cells[0].measure == (0.5, None)
+    assert [cell.measure and cell.measure.mean for cell in plate.rows[3].cells] == [0.5, None, None, None]
+    assert best(plate) == [{0, 1, 2, 3}, set(), set(), set(), set()], "a baseline is no method"
+
+
+def test_sizes_and_other_metrics_have_their_own_tables(runs: Path) -> None:
+    (board,) = boards_of(runs)
+    others = {plate.title: plate for plate in board.plates[1:]}
+    further = others["Further metrics"]
+    place = [column.key for column in further.columns].index("test/max_box_accuracy")
+    # Higher is better there.
+    assert [place in columns for columns in best(further)][: len(further.rows)] == [
+        row.name == "FewShot" for row in further.rows
+    ]
+    keys = [column.key for plate in others.values() for column in plate.columns]
+    assert "test/gt_known_error_by_size/0_to_0.15" in keys
+    assert len(keys) == len(set(keys))
+    assert not any("@" in key or "num_images" in key for key in keys)
+
+
+def test_every_method_on_one_axis_with_the_lines_of_boxes_that_see_nothing(runs: Path) -> None:
+    (board,) = boards_of(runs)
+    assert board.chart is not None
+    assert {(line.label, line.value) for line in board.chart.lines} == {
+        ("Classification", "42.00% at 0.5"),
+        ("HideAndSeek", "30.00% at 0.5"),
+        ("FewShot, few-shot", "20.00%"),
+        ("baseline: centre box", "50.00%"),
+        ("baseline: whole image", "70.00%"),
+    }
+    dashed = {line.label for line in board.chart.lines if "baseline" in line.style}
+    assert dashed == {"FewShot, few-shot", "baseline: centre box", "baseline: whole image"}
+
+
+def test_cost_is_of_each_run_without_the_time_that_it_stood_still(runs: Path) -> None:
+    rows = ["time,step,epoch,key,value"]
+    rows += [f"2026-03-04T{time}+00:00,1,0,train/loss,1.0" for time in ("05:10:00", "17:00:00", "17:20:00")]
+    (runs / "b" / "metrics.csv").write_text("\n".join(rows) + "\n")
+    (runs / "b" / "status.json").write_text(json.dumps({"state": "finished", "time": "2026-03-04T17:30:00+00:00"}))
+    (board,) = boards_of(runs)
+    costs = {cost.name: cost for cost in board.costs}
+    assert costs["HideAndSeek"].hours is not None
+    assert costs["HideAndSeek"].hours.mean == pytest.approx(40 / 60), "10 minutes, then 30 after the night"
+    assert costs["Classification"].hours is not None
+    assert costs["Classification"].hours.mean == pytest.approx(40 / 60)
+    assert costs["Classification"].seeds == [0, 1]
+    assert costs["Classification"].device == "CPU, 4 cores"
+
+
+def test_hours_count_every_gpu(tmp_path: Path) -> None:
+    run = make(tmp_path / "runs" / "g", "Classification", 0, 0.5, config="")
+    environment = json.loads((run / "environment.json").read_text())
+    environment["devices"]["gpu"] = ["Big", "Big"]
+    (run / "environment.json").write_text(json.dumps(environment))
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("accelerator: cpu", "accelerator: gpu"))
+    (board,) = boards_of(tmp_path / "runs")
+    assert board.costs[0].hours is not None
+    assert board.costs[0].hours.mean == pytest.approx(1.0), "half an hour of two"
+    assert board.costs[0].device == "2 × Big"
+
+
+def test_rows_are_told_apart_by_as_little_as_possible(tmp_path: Path) -> None:
+    for seed, (rate, normalise) in enumerate([(0.1, "max"), (0.1, "ivr"), (0.2, "max")]):
+        config = f"box: {{normalise: {normalise}}}\nrate: {rate}\n"
+        make(tmp_path / "runs" / f"r{seed}", "Classification", 0, 0.5 + seed / 100, config=config)
+    (board,) = boards_of(tmp_path / "runs")
+    names = {row.name for row in board.plates[0].rows if not row.is_baseline}
+    assert names == {
+        "Classification, max, rate 0.1", "Classification, ivr, rate 0.1", "Classification, max, rate 0.2"
+    }  # fmt: skip
+
+
+def test_other_test_images_are_another_board_and_evaluations_of_checkpoints_are_seeds(tmp_path: Path) -> None:
+    make(tmp_path / "runs" / "a", "Classification", 0, 0.5)
+    make(tmp_path / "runs" / "b", "Classification", 0, 0.5, images=41)
+    for seed in (0, 1):
+        make(tmp_path / "runs" / f"e{seed}", "Spg", seed, 0.5, config=f"checkpoint: runs/{seed}/last.ckpt\n")
+    boards = boards_of(tmp_path / "runs")
+    assert [board.title for board in boards] == ["Birds, 40 test images", "Birds, 41 test images"]
+    assert {cost.name: len(cost.seeds) for cost in boards[0].costs} == {"Classification": 1, "Spg": 2}
+
+
+def test_every_format_says_the_same(runs: Path, tmp_path: Path) -> None:
+    make(runs / "h", HOSTILE.replace(".", ""), 0, 0.9)
+    boards = boards_of(runs)
+    rows = list(csv.DictReader(io.StringIO(as_csv(boards))))
+    plain = [row for row in rows if row["method"] == "Classification" and row["key"] == "test/gt_known_error"]
+    assert [(float(row["mean"]), row["runs"]) for row in plain] == [(pytest.approx(0.62), "2")]
+    markdown, latex = as_markdown(boards), as_latex(boards)
+    assert "| Classification | 2 | 62.00 ± 2.83 % | 52.00 ± 2.83 % |" in markdown
+    assert "| FewShot | 1 | **40.00 %** | **30.00 %** |" in markdown
+    assert r"Classification & 62.00 $\pm$ 2.83 & 52.00 $\pm$ 2.83 &" in latex
+    assert r"<b>A\&B\_100\%</b>" in latex
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == len(boards[0].plates)
+    for line in latex.splitlines():
+        if line.endswith(r"\\") and "multicolumn" not in line:
+            assert not re.search(r"(?<!\\)[%#_]", line)
+    page = write_leaderboard(boards, tmp_path / "board.html", "Mine").read_text()
+    assert HOSTILE not in page
+    assert "62.00 ± 2.83 %" in page
+    assert page.count("<polyline") >= 5
+
+
+def test_the_command(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(runs), "--output", str(tmp_path / "out")]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"leaderboard.{e}" for e in ("html", "md", "csv", "tex")
+    }
+    assert capsys.readouterr().out == (tmp_path / "out" / "leaderboard.md").read_text()
+    (runs / "a0" / "status.json").write_text('{"state": "failed"}')
+    assert main([str(runs / "a0")]) == 2
+    assert "error: no run has finished with results on a test split" in capsys.readouterr().err
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert read_run(runs / "b").numbers["test/gt_known_error"] == 0.5
