@@ -1,4 +1,4 @@
-"""timm's models of tokens: their patch tokens are a map, in place, of any fitting size; and what they were published as."""
+"""timm's models of tokens: their patch tokens are a map, in place, of any fitting size; and as published."""
 
 from __future__ import annotations
 
@@ -199,7 +199,9 @@ def test_a_size_that_does_not_fit_is_named_beforehand(size: tuple[int, int], sai
 
 def test_a_model_of_one_size_takes_another_when_it_is_built_for_it() -> None:
     network = timm_gap(CLASSES, "mixer_s32_224").eval()
-    with pytest.raises(ValueError, match=r"mixer_s32_224 takes images of 224×224 alone.*backbone\.image_size=\[256,320\]"):
+    with pytest.raises(
+        ValueError, match=r"mixer_s32_224 takes images of 224×224 alone.*backbone\.image_size=\[256,320\]"
+    ):
         network(images(256, 320))
     fitting = timm_gap(CLASSES, "mixer_s32_224", image_size=(64, 96)).eval()
     assert fitting(images(64, 96)).features_BKhw.shape[2:] == (2, 3)
