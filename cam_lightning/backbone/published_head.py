@@ -13,7 +13,8 @@ class PublishedHead(TrunkNetwork):
     """A trunk whose `pooled` gives what one linear layer reads: a class token, an average that is normalised, …
 
     It classifies as published, and has no class activation map: nothing says how much of a logit a cell is. Where the
-    features are one cell, `map_layer` names the layer whose map stands in for them in maps from gradients.
+    features are one cell, `map_layer` names the layer whose map stands in for them in maps from gradients, and is empty
+    where no such layer is known.
     """
 
     heads = ("classifier",)

@@ -48,6 +48,8 @@ def timm_gap(
     timm = _timm()
     if head not in ("mean", "published"):
         raise ValueError(f"backbone.head is mean or published; got {head!r}")
+    if head == "published" and pool != "average":
+        raise ValueError(f"backbone.head=published pools as published; backbone.pool={pool} is for head=mean")
     if not isinstance(trunk, str) or not timm.is_model(trunk):
         close = difflib.get_close_matches(str(trunk), timm.list_models(), n=5)
         raise ValueError(f"timm has no model {trunk!r}" + (f"; close: {', '.join(close)}" if close else ""))
@@ -56,7 +58,9 @@ def timm_gap(
     if tag and tag not in tags:
         known = f"it publishes {', '.join(tags)}" if tags else "it publishes none"
         raise ValueError(f"timm has no weights {tag!r} of {architecture}: {known}")
-    size = None if image_size is None else (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    size = (
+        None if image_size is None else (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    )
     plan = _plan(trunk)
     if plan is not None and not _gives_map(plan):
         network = _of_tokens(num_classes, trunk, plan, pool, head, size)
@@ -64,6 +68,15 @@ def timm_gap(
         network = _of_map(num_classes, trunk, pool, head, {} if size is None else {"img_size": size})
     load_weights(network, weights, new_head)
     return network
+
+
+def _height_and_width(image_size: Sequence[int] | int | None) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    sides = [image_size] * 2 if isinstance(image_size, int) else [*image_size]
+    if len(sides) != 2 or min(sides) < 1:
+        raise ValueError(f"backbone.image_size is a side, or height and width; got {image_size}")
+    return sides[0], sides[1]
 
 
 def _of_map(num_classes: int, trunk: str, pool: Pool, head: str, options: Mapping[str, Any]) -> TrunkNetwork:
@@ -98,7 +111,7 @@ def _of_map(num_classes: int, trunk: str, pool: Pool, head: str, options: Mappin
 
 
 def _of_tokens(
-    num_classes: int, trunk: str, plan: Any, pool: Pool, head: str, size: tuple[int, ...] | None
+    num_classes: int, trunk: str, plan: Any, pool: Pool, head: str, size: tuple[int, int] | None
 ) -> TrunkNetwork:
     """Of a model of tokens, as `plan` is, one on the device `meta`."""
     is_whole = head == "published"
@@ -106,7 +119,7 @@ def _of_tokens(
         _linear(plan, trunk)
     model, options = _created(trunk, size)
     try:
-        features = TokenTrunk(model, trunk, is_whole)
+        features = TokenTrunk(model, trunk, size or tuple(plan.pretrained_cfg["input_size"][1:]), is_whole)
     except (AttributeError, TypeError, AssertionError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), "")
         raise ValueError(
@@ -124,8 +137,7 @@ def _of_tokens(
     if not is_whole:
         return GapNetwork(features, cam_fc(features.channels, num_classes), pool=pool, **rest)
     classifier = cam_fc(features.units, num_classes)
-    last = [f"trunk.{block}.norm1" for block in features.blocks[-1:]]
-    return PublishedHead(features, classifier, map_layer=next(iter(last), None), **rest)
+    return PublishedHead(features, classifier, map_layer=features.last_mixed or "", **rest)
 
 
 def _plan(trunk: str) -> Any:
@@ -142,7 +154,7 @@ def _gives_map(plan: Any) -> bool:
     return isinstance(features, Tensor) and features.ndim == 4 and features.shape[1] == plan.num_features
 
 
-def _created(trunk: str, size: tuple[int, ...] | None) -> tuple[nn.Module, dict[str, Any]]:
+def _created(trunk: str, size: tuple[int, int] | None) -> tuple[nn.Module, dict[str, Any]]:
     """The model with the first options that it takes, and those."""
     refused: TypeError | None = None
     for options in token_options(size):
@@ -155,7 +167,7 @@ def _created(trunk: str, size: tuple[int, ...] | None) -> tuple[nn.Module, dict[
 
 def _linear(model: Any, trunk: str) -> nn.Linear:
     classifier = model.get_classifier()
-    if isinstance(classifier, nn.Linear):
+    if isinstance(classifier, nn.Linear) and isinstance(model.pretrained_cfg["classifier"], str):
         return classifier
     raise ValueError(
         f"backbone.head=published needs one linear layer at the end, and timm's {trunk} has another: use head=mean"
@@ -180,6 +192,7 @@ def _timm() -> ModuleType:
     return timm
 
 
+@torch.enable_grad()
 def _probe(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> tuple[int, set[str]]:
     """The channels of the model's last map, and the layers that do not take part in it."""
     # In eval mode: a norm behind a pooling to one cell wants more than one image where it trains.
@@ -225,8 +238,8 @@ def _read_timm(trunk: str, options: Mapping[str, Any]) -> Mapping[str, Tensor]:
         raise ValueError(f"backbone.weights=imagenet: timm publishes no weights of {trunk}") from error
     except OSError as error:
         raise OSError(
-            f"cannot download timm's weights of {trunk} ({error}); {_where(trunk)}fill the cache of Hugging Face from a "
-            "machine that can, or name a file of your own: backbone.weights=FILE"
+            f"cannot download timm's weights of {trunk} ({error}); {_where(trunk)}fill the cache of Hugging Face from "
+            "a machine that can, or name a file of your own: backbone.weights=FILE"
         ) from error
 
 

@@ -34,15 +34,15 @@ class TokenTrunk(nn.Module):
     Every token has passed the model's last norm, also where the model itself averages first. Class, distillation and
     register tokens are left out of the map. With `whole=True` it ends where the model's own classifier reads instead,
     (B, K, 1, 1). Raises ValueError, beforehand, for images whose sides are no multiples of the patches, and for those
-    of another size than the one that the model was built for where it takes no other.
+    of another size than `size`, which the model was built for, where it takes no other.
     """
 
-    def __init__(self, model: nn.Module, name: str, whole: bool = False) -> None:
+    def __init__(self, model: nn.Module, name: str, size: tuple[int, int], whole: bool = False) -> None:
         super().__init__()
         self.model = model
         self.name = name
+        self.built_for = size
         self.whole = whole
-        size = _input_size(model)
         shadow = copy.deepcopy(self).eval().to("meta")
         shadow.multiple, shadow.only_size = 1, None
         image = torch.zeros(1, 3, *size, device="meta")
@@ -88,13 +88,22 @@ class TokenTrunk(nn.Module):
         blocks = getattr(self.model, "blocks", None)
         return [] if blocks is None else [f"model.blocks.{name}" for name, _ in blocks.named_children()]
 
+    @property
+    def last_mixed(self) -> str | None:
+        """The layer, as a network names it, behind which tokens are mixed for the last time; None where it is another.
+
+        Of the patch tokens behind it a class token sees nothing, so this is where gradients say which of them counted.
+        """
+        last = next((f"{name}.norm1" for name in reversed(self.blocks)), "")
+        return f"trunk.{last}" if last and last in dict(self.named_modules()) else None
+
     def features_of_block(self, tokens_BND: Tensor, size: tuple[int, int]) -> Tensor:
         """What `forward` would give if the transformer ended with the block that gave these tokens."""
         tokens_BND = self.model.norm(tokens_BND)  # type: ignore[operator]
         if self.whole:
             return self.model.forward_head(tokens_BND, pre_logits=True)[:, :, None, None]  # type: ignore[operator]
         layout = self.token_layout(size)
-        tokens_BND = tokens_BND[:, layout.prefix :]
+        tokens_BND = tokens_BND[:, tokens_BND.shape[1] - layout.grid[0] * layout.grid[1] :]
         norm = _norm_behind_pooling(self.model)
         return (tokens_BND if norm is None else norm(tokens_BND)).unflatten(1, layout.grid).permute(0, 3, 1, 2)
 
@@ -107,8 +116,8 @@ class TokenTrunk(nn.Module):
         if height % self.multiple or width % self.multiple:
             fitting = [max(1, round(side / self.multiple)) * self.multiple for side in (height, width)]
             raise ValueError(
-                f"images of {height}×{width} do not fit the patches of {self.name}, {self.multiple}×{self.multiple}: "
-                f"each side has to be a multiple of {self.multiple}, such as {fitting[0]}×{fitting[1]}"
+                f"images of {height}×{width} do not fit {self.name}, whose cells are {self.multiple}×{self.multiple} "
+                f"pixels: each side has to be a multiple of {self.multiple}, such as {fitting[0]}×{fitting[1]}"
             )
 
 
@@ -118,16 +127,15 @@ def freeze_unused(trunk: TokenTrunk) -> None:
     They would be parameters without a gradient, which DDP refuses.
     """
     shadow = copy.deepcopy(trunk).eval().to("meta")
-    size = _input_size(trunk.model)
-    image = torch.zeros(1, 3, *size, device="meta")
-    shadow(image).sum().backward()
+    with torch.enable_grad():
+        shadow(torch.zeros(1, 3, *trunk.built_for, device="meta")).sum().backward()
     unused = {name for name, value in shadow.model.named_parameters() if value.grad is None}
     for name, child in list(trunk.model.named_children()):
         own = {f"{name}.{key}" for key, _ in child.named_parameters()}
         if own and own <= unused:
             kept = getattr(shadow.model, name)
             setattr(shadow.model, name, nn.Identity())
-            if _works(shadow, size):
+            if _works(shadow, trunk.built_for):
                 setattr(trunk.model, name, nn.Identity())
             else:
                 setattr(shadow.model, name, kept)
@@ -137,15 +145,9 @@ def freeze_unused(trunk: TokenTrunk) -> None:
 
 
 def token_options(image_size: tuple[int, int] | None) -> list[Mapping[str, Any]]:
-    """What timm may be asked for, the best first, so that a model takes images of other sizes than its published one."""
+    """What timm is asked for, the best first, so that a model takes images of other sizes than its published one."""
     own: dict[str, Any] = {"num_classes": 0} | ({} if image_size is None else {"img_size": image_size})
     return [own | {"dynamic_img_size": True}, own]
-
-
-def _input_size(model: Any) -> tuple[int, int]:
-    """Height and width that the model was built for."""
-    built = getattr(getattr(model, "patch_embed", None), "img_size", None)
-    return tuple(built) if built is not None else tuple(model.pretrained_cfg["input_size"][1:])  # type: ignore[return-value]
 
 
 def _norm_behind_pooling(model: Any) -> nn.Module | None:

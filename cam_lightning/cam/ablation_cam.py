@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import GradientMap
+from cam_lightning.cam.gradient_map import GradientMap, map_layer
 from cam_lightning.functional.ablation_cam import ablation_cam
 from cam_lightning.functional.differentiation import layer_activations, layer_replaced
 from cam_lightning.functional.network_input import evaluation_mode
+from cam_lightning.functional.token_map import token_layout
 
 
 class AblationCam(GradientMap):
@@ -30,7 +31,7 @@ class AblationCam(GradientMap):
         return {"layer": self.layer}
 
     def maps(self, network: Any, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-        (layer,) = layer_activations(network, image_B3HW, features_BKhw, [self.layer])
+        (layer,) = layer_activations(network, image_B3HW, features_BKhw, [map_layer(network, self.layer)])
         with torch.no_grad(), evaluation_mode(network):
             maps = [self._map(network, *one) for one in zip(image_B3HW, layer.features_BKhw, classes_BT, strict=True)]
         return torch.stack(maps)
@@ -48,8 +49,9 @@ class AblationCam(GradientMap):
 
     def _scores(self, network: Any, image_3HW: Tensor, features_kKhw: Tensor) -> Tensor:
         """Logits (k, C) of one image with the layer's activations replaced."""
-        if self.layer is None:
+        name = map_layer(network, self.layer)
+        if name is None:
             return network.forward_head(features_kKhw).logits_BC.float()
-        with layer_replaced(network, self.layer, features_kKhw):
-            image_k3HW = image_3HW.expand(len(features_kKhw), -1, -1, -1)
+        image_k3HW = image_3HW.expand(len(features_kKhw), -1, -1, -1)
+        with layer_replaced(network, name, features_kKhw, token_layout(network, image_k3HW)):
             return network(image_k3HW.contiguous(memory_format=torch.channels_last)).logits_BC.float()

@@ -18,6 +18,20 @@ Layers = str | Sequence[str | None] | int | None
 last layer of each of the so many coarsest map sizes (`functional/map_sizes.py`)."""
 
 
+def map_layer(network: Any, name: str | None) -> str | None:
+    """The layer that a map is made of: the one of that name, or, for None, the features that the head reads.
+
+    Where those are no map, as of a head that reads a class token, the network names the layer that stands in for them.
+    Raises ValueError where they are none and it knows of no such layer.
+    """
+    stands_in = getattr(network, "map_layer", None) if name is None else name
+    if stands_in == "":
+        raise ValueError(
+            "what this network's head reads is no map, and no layer stands in for it: name one as cam.layer"
+        )
+    return stands_in
+
+
 class GradientMap:
     """A map that asks the network again: a `contracts.ActivationMap` but for its `maps`.
 
@@ -76,7 +90,8 @@ class LayerMap(GradientMap):
 
     def names(self, network: Any, input_size: tuple[int, int]) -> tuple[str | None, ...]:
         """The layers of this network, by name."""
-        return self.layers if self._count is None else coarsest_layers(network, input_size, self._count)
+        layers = self.layers if self._count is None else coarsest_layers(network, input_size, self._count)
+        return tuple(map_layer(network, name) for name in layers)
 
     @property
     def layers_in_words(self) -> str:

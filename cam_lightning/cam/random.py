@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import GradientMap
+from cam_lightning.cam.gradient_map import GradientMap, map_layer
 from cam_lightning.contracts import Network
 from cam_lightning.functional.cam import class_activation_map
 from cam_lightning.functional.differentiation import layer_activations
@@ -29,7 +29,7 @@ class RandomMap(GradientMap):
         return {"layer": self.layer, "seed": self.seed}
 
     def maps(self, network: Network, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-        (layer,) = layer_activations(network, image_B3HW, features_BKhw, [self.layer])
+        (layer,) = layer_activations(network, image_B3HW, features_BKhw, [map_layer(network, self.layer)])
         K = layer.features_BKhw.shape[1]
         weight_BTK = torch.stack(
             [

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import GradientMap
+from cam_lightning.cam.gradient_map import GradientMap, map_layer
 from cam_lightning.functional.differentiation import layer_activations
 from cam_lightning.functional.network_input import evaluation_mode
 from cam_lightning.functional.score_cam import most_varied, score_cam, unit_masks, varying
@@ -34,7 +34,7 @@ class ScoreCam(GradientMap):
         return {"layer": self.layer, "units": self.units}
 
     def maps(self, network: Any, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-        (layer,) = layer_activations(network, image_B3HW, features_BKhw, [self.layer])
+        (layer,) = layer_activations(network, image_B3HW, features_BKhw, [map_layer(network, self.layer)])
         with torch.no_grad(), evaluation_mode(network):
             maps = [self._map(network, *one) for one in zip(image_B3HW, layer.features_BKhw, classes_BT, strict=True)]
         return torch.stack(maps)

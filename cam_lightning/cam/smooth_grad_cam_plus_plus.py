@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import GradientMap
+from cam_lightning.cam.gradient_map import GradientMap, map_layer
 from cam_lightning.functional.differentiation import layer_activations, layer_gradients
 from cam_lightning.functional.image_noise import check_noise, noisy_images
 from cam_lightning.functional.network_input import evaluation_mode
@@ -35,14 +35,15 @@ class SmoothGradCamPlusPlus(GradientMap):
         return {"layer": self.layer, "noise": self.noise, "samples": self.samples}
 
     def maps(self, network: Any, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-        (clean,) = layer_activations(network, image_B3HW, features_BKhw, [self.layer])
+        name = map_layer(network, self.layer)
+        (clean,) = layer_activations(network, image_B3HW, features_BKhw, [name])
         gradients = []
         for noisy_B3HW in noisy_images(image_B3HW, self.noise, self.samples):
             noisy_BKhw = features_BKhw
-            if self.layer is None:
+            if name is None:
                 with torch.no_grad(), evaluation_mode(network):
                     noisy_BKhw = network.forward_features(noisy_B3HW)
-            (layer,) = layer_gradients(network, noisy_B3HW, noisy_BKhw, classes_BT, [self.layer])
+            (layer,) = layer_gradients(network, noisy_B3HW, noisy_BKhw, classes_BT, [name])
             gradients.append(layer.gradient_BTKhw)
         with torch.autocast(image_B3HW.device.type, enabled=False):
             return smooth_grad_cam_plus_plus(clean.features_BKhw, torch.stack(gradients))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cam_lightning.functional.network_input import evaluation_mode
+from cam_lightning.functional.token_map import TokenLayout, prefix_tokens, token_layout, token_map, with_token_map
 
 
 class LayerGradients(NamedTuple):
@@ -54,14 +55,15 @@ def layer_activations(
     """
     names = [name for name in layers if name is not None]
     kept: dict[str | None, Tensor] = {None: features_BKhw}
-    with torch.no_grad(), evaluation_mode(network), _keeping(network, names, kept):
+    layout = token_layout(network, image_B3HW)
+    with torch.no_grad(), evaluation_mode(network), _keeping(network, names, kept, layout):
         if names:
             network.forward_features(image_B3HW)
     found = []
     for name in layers:
         if name not in kept:
             raise ValueError(f"the network's layer {name} takes no part in its features")
-        activations_BKhw = _plainly_laid(kept[name])
+        activations_BKhw = _plainly_laid(_placed(name, kept[name], layout))
         none_BT = activations_BKhw.new_zeros(len(activations_BKhw), 0)
         gradient_BTKhw = activations_BKhw.new_zeros(len(activations_BKhw), 0, *activations_BKhw.shape[1:])
         found.append(LayerGradients(activations_BKhw, gradient_BTKhw, none_BT))
@@ -80,12 +82,14 @@ def layer_gradients(
 
     The layer None is what the head reads, `features_BKhw`, already computed for these images: where it alone is asked
     for, the head alone runs and is differentiated. For others one forward is made, and differentiated back to the
-    first of them only. In-place layers behind one change nothing of it. Raises ValueError for a name that the network
-    does not have, and for a layer that is not used exactly once, gives no map (B, K, h, w), or has no say in the
-    scores.
+    first of them only. In-place layers behind one change nothing of it. What a layer gives as tokens, (B, N, D) or
+    (B, h, w, D), becomes a map where the network says how they lie (`functional/token_map.py`). Raises ValueError for a
+    name that the network does not have, and for a layer that is not used exactly once, gives no map (B, K, h, w), or
+    has no say in the scores.
     """
     kept: dict[str | None, Tensor] = {}
-    with differentiable(network), _keeping(network, [name for name in layers if name is not None], kept):
+    layout = token_layout(network, image_B3HW)
+    with differentiable(network), _keeping(network, [name for name in layers if name is not None], kept, layout):
         if any(name is not None for name in layers):
             features_BKhw = network.forward_features(_ordinary(image_B3HW))
         if None in layers:
@@ -96,10 +100,14 @@ def layer_gradients(
             if name not in kept:
                 raise ValueError(f"the network's layer {name} takes no part in its class scores")
         gradients = _class_gradients(score_BT, {f"the network's layer {name}": kept[name] for name in layers})
-        return [
-            LayerGradients(_plainly_laid(kept[name]), gradient.float(), score_BT.detach())
-            for name, gradient in zip(layers, gradients, strict=True)
-        ]
+        found = []
+        for name, gradient in zip(layers, gradients, strict=True):
+            laid = gradient.float()
+            if name is not None and layout is not None:
+                _require_a_say(name, laid, layout)
+                laid = torch.stack([_placed(name, each, layout) for each in laid.unbind(1)], dim=1)
+            found.append(LayerGradients(_plainly_laid(_placed(name, kept[name], layout)), laid, score_BT.detach()))
+        return found
 
 
 @contextmanager
@@ -154,9 +162,14 @@ def map_per_class(
 
 
 @contextmanager
-def layer_replaced(network: Any, name: str, output_BKhw: Tensor) -> Iterator[None]:
-    """Within, a layer gives `output_BKhw` whatever it is given; raises ValueError for a name that there is not."""
-    handle = layer_named(network, name).register_forward_hook(lambda module, inputs, output: output_BKhw.to(output))
+def layer_replaced(network: Any, name: str, output_BKhw: Tensor, layout: TokenLayout | None = None) -> Iterator[None]:
+    """Within, a layer gives `output_BKhw` whatever it is given; raises ValueError for a name that there is not.
+
+    A layer that gives tokens (`layout`) keeps those that lie nowhere, as a class token.
+    """
+    handle = layer_named(network, name).register_forward_hook(
+        lambda module, inputs, output: with_token_map(output, output_BKhw, layout)
+    )
     try:
         yield
     finally:
@@ -179,14 +192,17 @@ def layer_named(network: Any, name: str) -> nn.Module:
 
 
 @contextmanager
-def _keeping(network: Any, names: Sequence[str], kept: dict[str | None, Tensor]) -> Iterator[None]:
+def _keeping(
+    network: Any, names: Sequence[str], kept: dict[str | None, Tensor], layout: TokenLayout | None = None
+) -> Iterator[None]:
     """Within, every forward keeps what the layers `names` give."""
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor:
-            if not isinstance(output, Tensor) or output.ndim != 4:
+            if not isinstance(output, Tensor) or token_map(output, layout) is None:
                 gave = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-                raise ValueError(f"the network's layer {name} gives no map (B, K, h, w), but {gave}")
+                on = "" if layout is None else f" on the grid of {layout.grid[0]}×{layout.grid[1]} tokens"
+                raise ValueError(f"the network's layer {name} gives no map (B, K, h, w){on}, but {gave}")
             if name in kept:
                 raise ValueError(f"the network uses its layer {name} more than once: which of its maps is not said")
             if not torch.is_grad_enabled():
@@ -205,6 +221,23 @@ def _keeping(network: Any, names: Sequence[str], kept: dict[str | None, Tensor])
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _placed(name: str | None, output: Tensor, layout: TokenLayout | None) -> Tensor:
+    """What a layer gave as a map; the features, which have no name, are one."""
+    map_BKhw = output if name is None else token_map(output, layout)
+    assert map_BKhw is not None, "it was looked at when it was kept"
+    return map_BKhw
+
+
+def _require_a_say(name: str, gradient: Tensor, layout: TokenLayout) -> None:
+    """Raises ValueError where a class token alone says what the scores are: a map of zeros would pass for one."""
+    of_tokens = gradient[:, 0]
+    if prefix_tokens(of_tokens, layout).any() and not _placed(name, of_tokens, layout).any():
+        raise ValueError(
+            f"of the network's layer {name} the class token alone has a say in the class scores, not the patches: name "
+            "an earlier layer, such as the last block's norm1"
+        )
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cam_lightning.functional.network_input import blank_input, evaluation_mode
+from cam_lightning.functional.token_map import token_layout, token_map
 
 _FOUND: WeakKeyDictionary[Any, dict[tuple[int, int], tuple[str | None, ...]]] = WeakKeyDictionary()
 """By network and input size; a network's layers stay what they are."""
@@ -50,17 +51,21 @@ def _last_layers(network: Any, input_size: tuple[int, int]) -> tuple[str | None,
     seen: dict[str, list[tuple[int, int]]] = {}
     """In the order in which they finish."""
 
+    blank_13HW = blank_input(network, input_size)
+    layout = token_layout(network, blank_13HW)
+
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                seen.setdefault(name, []).append((output.shape[2], output.shape[3]))
+            map_BKhw = token_map(output, layout) if isinstance(output, Tensor) else None
+            if map_BKhw is not None:
+                seen.setdefault(name, []).append((map_BKhw.shape[2], map_BKhw.shape[3]))
 
         return hook
 
     with ExitStack() as stack, torch.no_grad(), evaluation_mode(network):
         for name, module in _in_a_row(network):
             stack.callback(module.register_forward_hook(note(name)).remove)
-        features = network.forward_features(blank_input(network, input_size))
+        features = network.forward_features(blank_13HW)
     last: dict[tuple[int, int], str | None] = {}
     for name, sizes in seen.items():
         # One that is used several times has several maps.

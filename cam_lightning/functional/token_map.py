@@ -1,4 +1,4 @@
-"""Where the tokens of a transformer lie: what a layer gives, (B, N, D) or (B, h, w, D), as a map (B, K, h, w) and back."""
+"""Where the tokens of a transformer lie: what a layer gives, (B, N, D) or (B, h, w, D), as a map, and back."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ class TokenLayout(NamedTuple):
     """How many tokens that lie nowhere come before those: class, distillation and register tokens."""
     class_token: bool = False
     """Whether the first of them is a class token."""
+    images: int | None = None
+    """How many images there are, where it is known: what has another number of rows is no map of theirs."""
 
 
 def token_layout(network: Any, image_B3HW: Tensor) -> TokenLayout | None:
     """How this network lays out the tokens of these images; None for one that does not say, as one of convolutions."""
     ask = getattr(network, "token_layout", None)
-    return None if ask is None else ask((image_B3HW.shape[2], image_B3HW.shape[3]))
+    layout = None if ask is None else ask((image_B3HW.shape[2], image_B3HW.shape[3]))
+    return None if layout is None else layout._replace(images=len(image_B3HW))
 
 
 def token_map(output: Tensor, layout: TokenLayout | None) -> Tensor | None:
@@ -36,6 +39,8 @@ def token_map(output: Tensor, layout: TokenLayout | None) -> Tensor | None:
     """
     if layout is None:
         return output if output.ndim == 4 else None
+    if layout.images not in (None, len(output)):
+        return None
     if output.ndim == 4 and _has_proportions((output.shape[1], output.shape[2]), layout.size):
         return output.permute(0, 3, 1, 2)
     if output.ndim == 4:
@@ -47,6 +52,13 @@ def token_map(output: Tensor, layout: TokenLayout | None) -> Tensor | None:
     if prefix not in (0, layout.prefix):
         return None
     return output[:, prefix:].unflatten(1, (h, w)).permute(0, 3, 1, 2)
+
+
+def prefix_tokens(output: Tensor, layout: TokenLayout) -> Tensor:
+    """The tokens (B, P, D) of a layer's output that lie nowhere; P is 0 where there are none."""
+    if output.ndim != 3:
+        return output.new_zeros(len(output), 0, 0)
+    return output[:, : output.shape[1] - layout.grid[0] * layout.grid[1]]
 
 
 def with_token_map(output: Tensor, map_BKhw: Tensor, layout: TokenLayout | None) -> Tensor:

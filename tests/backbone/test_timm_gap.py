@@ -83,12 +83,6 @@ def test_an_unknown_name_is_answered_with_close_ones() -> None:
 
 
 @needs_timm
-def test_a_model_of_tokens_has_no_map() -> None:
-    with pytest.raises(ValueError, match="vit_tiny_patch16_224 gives no map of features"):
-        timm_gap(CLASSES, "vit_tiny_patch16_224")
-
-
-@needs_timm
 def test_the_smallest_image_is_found_where_convolutions_do_not_pad() -> None:
     """Inception-v3 takes 75 pixels and more, found in steps of its map's stride."""
     network = timm_gap(CLASSES, "inception_v3").eval()
