@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,9 @@ class Checkpoints(Checkpoint):
     Several processes agree on it at a batch. During an evaluation, whose batches they do not share, a signal
     ends them at once; so one more is always written before the validation that ends an epoch.
 
-    `monitor` names any key that validation logs (ValueError after the first validation where there is none),
-    `mode` is `min` or `max`; `best.ckpt` is for testing, without the optimizer's state. `every_minutes=None`
-    leaves the ends of epochs.
+    `monitor` names any key that validation logs, `mode` is `min` or `max`; ValueError where there is none, before
+    training, or after the first validation where parts of other packages could have logged it. `best.ckpt` is for
+    testing, without the optimizer's state. `every_minutes=None` leaves the ends of epochs.
     """
 
     def __init__(
@@ -63,9 +65,26 @@ class Checkpoints(Checkpoint):
     # --- when
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self._require_a_monitor(trainer, pl_module)
         if stage == "fit" and self.best_model_path:
             # Its own value, not one that a checkpoint remembers: the file may be younger than the checkpoint.
             self.best_value = self._value_of_best()
+
+    def _require_a_monitor(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises ValueError where validation is known not to log what is monitored."""
+        parts = [pl_module, *trainer.callbacks]  # type: ignore[attr-defined]
+        if self.monitor is None or trainer.limit_val_batches == 0 or not all(map(_tells_its_keys, parts)):
+            return
+        keys, without_boxes = (
+            {f"val/{key}" for part in parts if hasattr(part, "evaluated_keys") for key in part.evaluated_keys(boxes)}
+            for boxes in (True, False)
+        )
+        if self.monitor not in keys:
+            raise ValueError(_no_monitor(self.monitor, keys))
+        val = trainer.datamodule.examples.get("val")  # type: ignore[attr-defined]
+        if val is not None and val.num_with_boxes == 0 and self.monitor not in without_boxes:
+            raise ValueError(_no_monitor(self.monitor, without_boxes, ", of whose images none has a box"))
 
     def _value_of_best(self) -> float | None:
         """The value that `best.ckpt` has of what is monitored; None, with a warning, where the file is damaged."""
@@ -122,10 +141,7 @@ class Checkpoints(Checkpoint):
         if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking or _is_trial(trainer):
             return
         if self.monitor not in trainer.callback_metrics:
-            keys = ", ".join(sorted(key for key in trainer.callback_metrics if key.startswith("val/")))
-            raise ValueError(
-                f"callback.checkpoint.monitor={self.monitor} is not logged by validation, which has {keys}"
-            )
+            raise ValueError(_no_monitor(self.monitor, {k for k in trainer.callback_metrics if k.startswith("val/")}))
         value = float(trainer.callback_metrics[self.monitor])
         if math.isfinite(value) and (self.best_value is None or self.sign * value < self.sign * self.best_value):
             self.best_value = value
@@ -209,6 +225,21 @@ class Checkpoints(Checkpoint):
         """Whether a validation begins that ends an epoch of training."""
         ends_epoch = trainer.fit_loop.batch_idx + 1 == trainer.num_training_batches
         return trainer.state.fn == "fit" and not trainer.sanity_checking and ends_epoch
+
+
+def _tells_its_keys(part: Any) -> bool:
+    """Whether a part logs in evaluations what its `evaluated_keys` say, or nothing: another package's may log more."""
+    return type(part).__module__.partition(".")[0] in ("cam_lightning", "lightning")
+
+
+def _no_monitor(monitor: str, keys: set[str], why: str = "") -> str:
+    """The error, with the few keys that are most alike first, and no more of the baselines' and the counts'."""
+    alike = get_close_matches(monitor, keys, n=3)
+    others = sorted(key for key in keys if not re.search(r"/baseline/|_by_size/|/threshold$", key) and key not in alike)
+    return (
+        f"callback.checkpoint.monitor={monitor} is not logged by validation{why}. It logs "
+        f"{', '.join([*alike, *others])}; null keeps no best.ckpt"
+    )
 
 
 def _words(epoch: int, batch: int, step: int) -> str:
