@@ -276,7 +276,7 @@ class LocalizationMetric(Protocol):
         ...
 
     def specs(self) -> dict[str, Spec]:
-        """What each key that `compute` can give is; asked after `compute`."""
+        """What each key that `compute` can give is; asked after `compute`, and before a training for the keys alone."""
         ...
 
     def reset(self) -> None: ...
@@ -354,7 +354,11 @@ class ImageSource(Protocol):
 
 
 class Sink(Protocol):
-    """Takes every localized batch of an evaluation: a file of predictions, a gallery of overlays."""
+    """Takes every localized batch of an evaluation: a file of predictions, a gallery of overlays.
+
+    It may have `check(split, source)`, which raises ValueError before any image is read, a training's too, where it
+    could not take the images of that split.
+    """
 
     def start(
         self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int

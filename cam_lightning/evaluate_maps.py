@@ -39,7 +39,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     scorer = MapScorer(
         **folders,
         mode=config.mode,
-        map_size=(config.map_size[0], config.map_size[1]),
+        map_size=config.map_size,
         interval=config.interval,
         iou_thresholds=list(config.iou_thresholds),
         corners=config.corners,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,7 @@ class Best:
         if key is None:
             if self.mode is None:
                 return False
-            known = ", ".join(sorted(key for key in logged if key.startswith("val/")))
-            raise ValueError(
-                f"callback.checkpoint.monitor={self.keys[0]} is not logged by validation, which has {known}"
-            )
+            raise ValueError(no_monitor(self.keys[0], {key for key in logged if key.startswith("val/")}))
         sign = self._sign(key, specs)
         value = float(logged[key])
         # Another key than before, where one has come to be logged, starts anew.
@@ -70,3 +69,13 @@ class Best:
     def _sign(self, key: str, specs: Mapping[str, Spec]) -> float:
         better = {"min": "lower", "max": "higher"}.get(self.mode or "") or (specs[key].better if key in specs else None)
         return {"lower": 1.0, "higher": -1.0}.get(better or "", 0.0)
+
+
+def no_monitor(monitor: str, keys: set[str], why: str = "") -> str:
+    """The error, with the few keys that are most alike first, and no more of the baselines' and the counts'."""
+    alike = get_close_matches(monitor, keys, n=3)
+    others = sorted(key for key in keys if not re.search(r"/baseline/|_by_size/|/threshold$", key) and key not in alike)
+    return (
+        f"callback.checkpoint.monitor={monitor} is not logged by validation{why}. It logs "
+        f"{', '.join([*alike, *others])}; null keeps no best.ckpt"
+    )

@@ -13,7 +13,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from cam_lightning.callback.best import Best
+from cam_lightning.callback.best import Best, no_monitor
 from cam_lightning.contracts import Rewindable
 from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS
 from cam_lightning.run.interruption import interruption
@@ -30,9 +30,9 @@ class Checkpoints(Checkpoint):
     Several processes agree on it at a batch. During an evaluation, whose batches they do not share, a signal
     ends them at once; so one more is always written before the validation that ends an epoch.
 
-    `monitor` names any key that validation logs (ValueError after the first validation where there is none),
-    `mode` is `min` or `max`; `best.ckpt` is for testing, without the optimizer's state. `every_minutes=None`
-    leaves the ends of epochs.
+    `monitor` names any key that validation logs, `mode` is `min` or `max`; ValueError where there is none, before
+    training, or after the first validation where parts of other packages could have logged it. `best.ckpt` is for
+    testing, without the optimizer's state. `every_minutes=None` leaves the ends of epochs.
 
     `beside` keeps more of the kind: a file's stem, and the keys of which the first that validation logs decides, in the
     direction that its spec says; none is written where none is logged. `kept` says of each which epoch it is of,
@@ -78,10 +78,26 @@ class Checkpoints(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
+        self._require_a_monitor(trainer, pl_module)
         for best in self.bests:
             if (self.folder / best.file).is_file():
                 # Its own value, not one that a checkpoint remembers: the file may be younger than the checkpoint.
                 best.read(self.folder)
+
+    def _require_a_monitor(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises ValueError where validation is known not to log what is monitored."""
+        parts = [pl_module, *trainer.callbacks]  # type: ignore[attr-defined]
+        if self.monitor is None or trainer.limit_val_batches == 0 or not all(map(_tells_its_keys, parts)):
+            return
+        keys, without_boxes = (
+            {f"val/{key}" for part in parts if hasattr(part, "evaluated_keys") for key in part.evaluated_keys(boxes)}
+            for boxes in (True, False)
+        )
+        if self.monitor not in keys:
+            raise ValueError(no_monitor(self.monitor, keys))
+        val = trainer.datamodule.examples.get("val")  # type: ignore[attr-defined]
+        if val is not None and val.num_with_boxes == 0 and self.monitor not in without_boxes:
+            raise ValueError(no_monitor(self.monitor, without_boxes, ", of whose images none has a box"))
 
     @property
     def kept(self) -> dict[str, dict[str, Any]]:
@@ -215,6 +231,11 @@ class Checkpoints(Checkpoint):
         """Whether a validation begins that ends an epoch of training."""
         ends_epoch = trainer.fit_loop.batch_idx + 1 == trainer.num_training_batches
         return trainer.state.fn == "fit" and not trainer.sanity_checking and ends_epoch
+
+
+def _tells_its_keys(part: Any) -> bool:
+    """Whether a part logs in evaluations what its `evaluated_keys` say, or nothing: another package's may log more."""
+    return type(part).__module__.partition(".")[0] in ("cam_lightning", "lightning")
 
 
 def _words(epoch: int, batch: int, step: int) -> str:

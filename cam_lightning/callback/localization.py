@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,14 @@ class LocalizationCallback(Callback):
 
     # --- Lightning's hooks
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # A training ends with the test split: what cannot be written of it is said before anything is trained.
+        for split in {"fit": ("val", "test"), "validate": ("val",)}.get(stage, ("test",)):
+            examples = trainer.datamodule.examples.get(split)  # type: ignore[attr-defined]
+            for sink in self.sinks if examples is not None else ():
+                if hasattr(sink, "check"):
+                    sink.check(split, examples)
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start(trainer, pl_module, "val")
 
@@ -130,13 +138,20 @@ class LocalizationCallback(Callback):
                 }
         return results | {f"baseline/{name}": share for name, share in self.baselines.items()}
 
+    def evaluated_keys(self, has_boxes: bool = True) -> set[str]:
+        """What an evaluation can log below its split's name; without true boxes nothing that is an error of boxes."""
+        asked = [(metric, f"{arm}/" if arm else "") for metric, arm in self._scoring()]
+        return {
+            prefix + key for metric, prefix in asked if has_boxes or not _is_of_boxes(metric) for key in metric.specs()
+        }
+
     # --- one evaluation
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         # An evaluation that ended in an error leaves batches behind; they are not this one's.
         wait(self._running)
         self._running.clear()
-        for metric in self._all_metrics():
+        for metric, _ in self._scoring():
             metric.reset()
             metric.to(pl_module.device)
         if trainer.sanity_checking:
@@ -194,12 +209,8 @@ class LocalizationCallback(Callback):
             self._running.popleft().result()
         values: dict[str, float] = {}
         specs: dict[str, Spec] = {}
-        for name, arm in self.arms.items():
-            for metric in (*arm.metrics.values(), arm.degenerate_maps, *arm.evaluators.values()):
-                _collect(metric, name, values, specs)
-        for name, metrics in self.baseline_metrics.items():
-            for metric in metrics:
-                _collect(metric, f"baseline/{name}", values, specs)
+        for metric, arm in self._scoring():
+            _collect(metric, arm, values, specs)
         log_exactly(pl_module, split, values, specs)  # type: ignore[arg-type]
         if split == "val":
             data = trainer.datamodule  # type: ignore[attr-defined]
@@ -247,10 +258,14 @@ class LocalizationCallback(Callback):
                     path = self.run_dir / f"threshold_curves{ending}{of_arm}.json"
                     path.write_text(json_text(selector.curves) + "\n", encoding="utf-8")
 
-    def _all_metrics(self) -> list[Any]:
-        baselines = [metric for metrics in self.baseline_metrics.values() for metric in metrics]
-        arms = [each for arm in self.arms.values() for each in (*arm.metrics.values(), *arm.evaluators.values())]
-        return [*arms, *(arm.degenerate_maps for arm in self.arms.values()), *baselines]
+    def _scoring(self) -> Iterator[tuple[Any, str]]:
+        """Every metric and evaluator, with its arm."""
+        for name, arm in self.arms.items():
+            for metric in (*arm.metrics.values(), arm.degenerate_maps, *arm.evaluators.values()):
+                yield metric, name
+        for name, metrics in self.baseline_metrics.items():
+            for metric in metrics:
+                yield metric, f"baseline/{name}"
 
 
 class _Arm:
@@ -263,6 +278,11 @@ class _Arm:
 
     def selectors(self) -> list[ThresholdSelector]:
         return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdSelector)]
+
+
+def _is_of_boxes(metric: Any) -> bool:
+    """Whether a metric says nothing of images without a true box."""
+    return not getattr(metric, "needs_maps", True) or isinstance(metric, ThresholdSelector)
 
 
 def _collect(metric: Any, arm: str, values: dict[str, float], specs: dict[str, Spec]) -> None:

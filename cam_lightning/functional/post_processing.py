@@ -5,9 +5,9 @@ and pictures all follow it. A pixel belongs to the region where it is strictly a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import InitVar, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from cam_lightning.functional.kernel.post_processing import mark_without_region
 
 UPSAMPLINGS = ("bilinear", "nearest", "bicubic")
 """As `torch.nn.functional.interpolate` has them, with `align_corners=False`; a map of the size stays as it is."""
+
+LONGEST_SIDE = 16_384
 
 
 class UpsampledMap(NamedTuple):
@@ -191,3 +193,16 @@ def check_option(name: str, value: str, choices: Collection[str]) -> None:
     """Raises ValueError for what is none of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(choices)}; got {value!r}")
+
+
+def map_height_and_width(name: str, value: Any) -> tuple[int, int]:
+    """The size that maps are upsampled to, as configurations have it: height and width, or the side of a square.
+
+    Raises ValueError for anything else, and beyond `LONGEST_SIDE`, where one map would fill the memory.
+    """
+    sides = [value, value] if isinstance(value, int) else value
+    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    are_whole = is_pair and all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if not are_whole or not all(1 <= side <= LONGEST_SIDE for side in sides):
+        raise ValueError(f"{name} is [height, width], whole numbers from 1 to {LONGEST_SIDE}; got {value!s:.80}")
+    return int(sides[0]), int(sides[1])

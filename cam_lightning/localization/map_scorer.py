@@ -18,6 +18,7 @@ from cam_lightning.contracts import Results
 from cam_lightning.dataset.format.map_folder import PROBLEMS, RAW_FILE, read_mask, read_score_map
 from cam_lightning.dataset.format.wsol_metadata import read_metadata
 from cam_lightning.functional.max_box_accuracy import MODES, quantise
+from cam_lightning.functional.post_processing import map_height_and_width
 from cam_lightning.metric.max_box_accuracy import CORNERS, MaxBoxAccuracy, MaxBoxAccuracyV2
 from cam_lightning.metric.pixel_average_precision import PixelAveragePrecision
 
@@ -50,7 +51,7 @@ class MapScorer:
         metadata: Path,
         masks: Path | None = None,
         mode: str = "wsol",
-        map_size: tuple[int, int] = (224, 224),
+        map_size: Sequence[int] = (224, 224),
         interval: float = 0.001,
         iou_thresholds: Sequence[float] = (0.3, 0.5, 0.7),
         corners: str = "inclusive",
@@ -58,7 +59,7 @@ class MapScorer:
         for option, value, choices in (("mode", mode, MODES), ("corners", corners, CORNERS)):
             if value not in choices:
                 raise ValueError(f"{option} is one of {', '.join(choices)}; got {value!r}")
-        self.maps, self.masks, self.map_size = maps, masks, map_size
+        self.maps, self.masks, self.map_size = maps, masks, map_height_and_width("map_size", map_size)
         self.raw = (maps / RAW_FILE).is_file()
         self.truth = read_metadata(metadata, labels=False)
         self._check(metadata)
@@ -75,7 +76,7 @@ class MapScorer:
         self.protocol = {
             "rule": "WSOL benchmark (Choe et al. 2020)",
             "mode": mode,
-            "map_size": f"{map_size[0]} x {map_size[1]}",
+            "map_size": f"{self.map_size[0]} x {self.map_size[1]}",
             "interval": interval,
             "corners": corners,
             "values": "raw, upsampled and normalised from minimum to maximum" if self.raw else "scores",

@@ -197,6 +197,10 @@ class Method(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log("test", self.test_error, self.test_loss)
 
+    def evaluated_keys(self, has_boxes: bool = True) -> set[str]:
+        """What every evaluation logs below its split's name, whether or not there are true boxes."""
+        return {"loss", *self.val_error.specs(), *self.with_boxes.specs()}
+
     def _start_evaluation(self, error: ClassificationError, loss: MeanMetric) -> None:
         # Not after the one before, which an error or its user may have cut short.
         for counted in (error, loss, self.with_boxes):

@@ -19,7 +19,7 @@ from cam_lightning.functional.max_box_accuracy import (
     quantise,
     wsol_truth,
 )
-from cam_lightning.functional.post_processing import PostProcessing, check_option, score_map
+from cam_lightning.functional.post_processing import PostProcessing, check_option, map_height_and_width, score_map
 from cam_lightning.metric.counter import CounterMetric
 
 CORNERS = ("inclusive", "half_open")
@@ -65,7 +65,7 @@ class _LevelSweep(CounterMetric):
         super().__init__(hits=(len(iou_thresholds), len(self.thresholds_Q)), num_images=())
         self.iou_thresholds = tuple(iou_thresholds)
         self.mode = mode
-        self.map_size = None if map_size is None else (int(map_size[0]), int(map_size[1]))
+        self.map_size = None if map_size is None else map_height_and_width(f"{where}map_size", map_size)
         self.corners = corners
         self.rule = rule
 

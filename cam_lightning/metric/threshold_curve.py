@@ -185,6 +185,8 @@ class ThresholdCurve(CounterMetric):
         specs: dict[str, Spec] = {}
         for of, title in KEYS.items():
             for rule, label in rules.items():
+                if rule == "selected" and of not in self.selected:
+                    continue
                 key = f"{of}@{rule}"
                 specs[key] = Spec(f"{title}, {label}", family="localization error", of=of, role="variant", label=label)
                 if rule in RULES:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.dataset.format.map_folder import RAW_FILE
-from cam_lightning.functional.post_processing import PostProcessing, score_map
+from cam_lightning.functional.post_processing import PostProcessing, map_height_and_width, score_map
 
+LONGEST_NAME = 255
+"""Bytes of a file's name, on every usual file system."""
 log = logging.getLogger(__name__)
 
 
@@ -37,17 +39,25 @@ class Maps:
     ) -> None:
         self.root = Path(run_dir)
         self.splits = tuple(splits)
-        self.map_size = None if map_size is None else (int(map_size[0]), int(map_size[1]))
+        self.map_size = (
+            None if map_size is None else map_height_and_width("callback.localization.sinks.maps.map_size", map_size)
+        )
         self.raw = raw
         self.rule = PostProcessing("nearest" if map_size is None else "bicubic", normalise="minmax")
+
+    def check(self, split: str, source: ImageSource) -> None:
+        """Raises ValueError for an id that cannot be a file's name, of a split whose maps are written."""
+        for image_id in source.ids if split in self.splits else ():
+            if reason := _why_no_file(image_id):
+                raise ValueError(
+                    f"the image {image_id!r} of the {split} split cannot have a file of its map: {reason}. Rename it, "
+                    "or write no maps (callback.localization.sinks.maps.splits=[])"
+                )
 
     def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
         self.active = split in self.splits
         if not self.active:
             return
-        for image_id in source.ids:
-            if {"\n", "\r"} & set(image_id) or ".." in Path(image_id).parts:
-                raise ValueError(f"the image {image_id!r} cannot have a file of its map: its id is no path in one line")
         self.ids = source.ids
         self.maps, self.metadata = self.root / "maps" / split, self.root / "metadata" / split
         self.metadata.mkdir(parents=True, exist_ok=True)
@@ -106,6 +116,19 @@ class Maps:
             log.warning("the corners in %s are rounded to whole pixels", self.metadata / "localization.txt")
         for part in self.parts:
             part.unlink()
+
+
+def _why_no_file(image_id: str) -> str:
+    """Why no file of a map, and no line of the metadata, can be called after an image; empty where they can."""
+    if {"\n", "\r", "\0"} & set(image_id) or ".." in Path(image_id).parts:
+        return "its id is no path in one line"
+    try:
+        parts = [part.encode("utf-8") for part in Path(f"{image_id}.npy").parts]
+    except UnicodeEncodeError:
+        return "its id is not written in UTF-8"
+    if any(len(part) > LONGEST_NAME for part in parts):
+        return f"its name with .npy has more than the {LONGEST_NAME} bytes that a file's can have"
+    return ""
 
 
 def _inclusive_corners(box_4: Sequence[float]) -> list[int]:

@@ -237,8 +237,33 @@ def test_the_best_is_by_any_number_of_validation(tmp_path: Path) -> None:
     assert best["best_value"] == min(values)
     assert "optimizer_states" not in best
     assert list(best["callbacks"].values()) == [{"validations": values.index(min(values)) + 1}]
-    with pytest.raises(ValueError, match=r"monitor=val/nothing is not logged by validation, which has val/class"):
-        fit(tmp_path / "other", monitor="val/nothing")
+
+
+@pytest.mark.parametrize("monitor", ["val/nothing", "loss", "test/loss", "val/gt_known_error"])
+def test_a_monitor_that_validation_does_not_log_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, monitor: str
+) -> None:
+    """Without maps there is no error of boxes either."""
+
+    def no_training(*_: Any) -> None:
+        raise AssertionError("nothing is trained before the error")
+
+    monkeypatch.setattr(Classification, "training_step", no_training)
+    with pytest.raises(ValueError, match=rf"monitor={monitor} is not logged by validation\. It logs .*val/loss"):
+        fit(tmp_path / "run", monitor=monitor)
+
+
+def test_what_a_callback_of_one_s_own_logs_can_be_monitored(tmp_path: Path) -> None:
+    """Nobody says beforehand what it logs, so only a validation tells that it does not."""
+
+    class Logging(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+            pl_module.log("val/of_my_own", 1.0)
+
+    fit(tmp_path / "run", Logging(), monitor="val/of_my_own", max_epochs=1)
+    assert torch.load(tmp_path / "run" / BEST, weights_only=True)["best_value"] == 1
+    with pytest.raises(ValueError, match=r"monitor=val/nothing is not logged by validation\. It logs .*val/loss"):
+        fit(tmp_path / "other", Logging(), monitor="val/nothing")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -23,6 +23,7 @@ from cam_lightning.evaluator.randomized_weights import RandomizedWeights
 from cam_lightning.localization.localizer import Localizer
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
+from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy
 from cam_lightning.metric.threshold_curve import ThresholdCurve
 from cam_lightning.sink.overlays import Overlays
 from cam_lightning.sink.predictions import Predictions
@@ -181,7 +182,7 @@ class Watch(Callback):
         assert not any(self.modes(pl_module))
 
     def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
-        for metric in self.localization._all_metrics():
+        for metric, _ in self.localization._scoring():
             assert all(int(value) == 0 for value in metric.metric_state.values())
         assert not list(self.run_dir.iterdir())
         assert logged(trainer) == {}
@@ -407,3 +408,38 @@ def test_an_evaluator_that_makes_maps_again_makes_those_of_its_own_arm(data: Any
     assert found["test/randomized_weights/rank_correlation"] < 0.9
     assert 0 < found["test/adcc"] < 1
     assert 0 < found["test/pixels/deletion"] <= 1
+
+
+def test_every_key_that_an_evaluation_logs_was_told_beforehand(data: Any, method: Any, trainer: Any) -> None:
+    box = LargestComponent()
+    metrics = {
+        "localization_error": LocalizationError(),
+        "gt_known_error": GtKnownError(),
+        "threshold_curve": ThresholdCurve(box, input_size=(16, 64), interval=0.1),
+        "max_box_accuracy": MaxBoxAccuracy(further_iou_thresholds=[0.3]),
+    }
+    callback = localization_callback(method.network, metrics=metrics)
+    told = {f"val/{key}" for part in (method, callback) for key in part.evaluated_keys()}
+    without_boxes = {f"val/{key}" for part in (method, callback) for key in part.evaluated_keys(has_boxes=False)}
+    testing = trainer(callback)
+    data.setup()
+    data.examples["val"] = data.examples["test"]
+    testing.validate(method, datamodule=data, verbose=False)
+    assert set(logged(testing)) == told
+    assert without_boxes < told
+    assert {"val/gt_known_error", "val/localization_error/top1@oracle"} <= told - without_boxes
+    assert {"val/loss", "val/num_with_boxes", "val/num_degenerate_maps"} <= without_boxes
+
+
+def test_a_sink_that_cannot_take_the_images_says_so_before_any_is_seen(data: Any, method: Any, trainer: Any) -> None:
+    class Picky(Recorder):
+        def check(self, split: str, source: Any) -> None:
+            self.calls.append(f"check {split} {len(source)}")
+            raise ValueError("an id that I cannot write")
+
+    sink = Picky()
+    with pytest.raises(ValueError, match="cannot write"):
+        trainer(localization_callback(method.network, sinks={"picky": sink})).test(
+            method, datamodule=data, verbose=False
+        )
+    assert sink.calls == ["check test 20"]

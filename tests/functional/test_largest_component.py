@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cam_lightning.functional.largest_component import largest_component_boxes
-from cam_lightning.functional.post_processing import NORMALISATIONS, PostProcessing
+from cam_lightning.functional.post_processing import NORMALISATIONS, PostProcessing, score_map
+from cam_lightning.functional.threshold_curve import boxes_at_thresholds
 
 
 def flood_fill_box(region_HW: np.ndarray) -> list[float] | None:
@@ -214,6 +215,28 @@ def test_components_that_meet_late_are_one() -> None:
 def test_a_map_that_names_no_region_gets_the_whole_image(map_hw: list[list[float]], rule: dict[str, Any]) -> None:
     """0.1 upsampled to 7 × 9 is not constant to the last bit, so constant maps are found before."""
     assert one_box(map_hw, (7, 9), **rule) == ([0, 0, 9, 7], True)
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bicubic", "bilinear"])
+@pytest.mark.parametrize("normalise", ["max", "minmax", "pas", "ivr", "percentile"])
+@pytest.mark.parametrize("size", [(1, 2), (2, 3), (5, 7), (23, 19)])
+def test_the_raw_map_says_whether_it_names_a_region(upsample: str, normalise: str, size: tuple[int, int]) -> None:
+    """Constant maps, whose last bits upsampling makes unlike, and cells without a number that a small image lacks."""
+    last_cell, middle, constant = np.ones((3, 6, 8), np.float32) * np.float32(0.1)
+    last_cell[:, :4] = 0.9  # a region, but for
+    last_cell[-1, -1], middle[3, 4] = np.nan, np.inf
+    maps = [last_cell, middle, constant, np.full_like(constant, 1 / 3), np.full_like(constant, -7)]
+    rule = PostProcessing(upsample, normalise=normalise)
+    whole = [0, 0, size[1], size[0]]
+    for map_hw in maps:
+        assert one_box(map_hw, size, upsample=upsample, normalise=normalise) == (whole, True)
+        assert boxes_at_thresholds(map_hw, size, np.array([0.0, 0.2, 0.9]), rule).tolist() == [whole] * 3
+        assert not score_map(torch.from_numpy(map_hw), size, rule).any()
+    last_cell[-1, -1] = 0.1
+    if normalise in ("max", "minmax"):
+        box, degenerate = one_box(last_cell, size, 0.5, upsample=upsample, normalise=normalise)
+        assert not degenerate
+        assert 0 < box[2] < size[1], "the same map with numbers everywhere has a region"
 
 
 def test_rectifying_changes_what_minmax_means() -> None:

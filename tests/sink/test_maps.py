@@ -127,11 +127,28 @@ def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "a\rb", "../up"])
+@pytest.mark.parametrize("name", ["two\nlines", "a\rb", "../up", "a\0b", "é" * 126, "a/" + "b" * 256 + "/c", "\udcff"])
 def test_ids_that_can_be_no_file_are_an_error_before_any_image(tmp_path: Path, name: str) -> None:
-    source = Source(["fine", name])
-    with pytest.raises(ValueError, match="cannot have a file"):
-        Maps(str(tmp_path), ["val"]).start("val", source, [], 0, 1)
+    sink = Maps(str(tmp_path), ["val"])
+    with pytest.raises(ValueError, match="of the val split cannot have a file"):
+        sink.check("val", Source(["fine", name]))
+    sink.check("test", Source(["fine", name]))  # of this split no map is written
+    sink.check("val", Source(["fine", "a b/c, d", "é" * 125, "a/" + "b" * 251]))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "map_size", [[224], [1, 2, 3], [0, 5], [4, None], [2.5, 3], "64", [20_000, 5], True, [True, 1]]
+)
+def test_a_size_that_cannot_be_is_said_when_the_sink_is_made(tmp_path: Path, map_size: Any) -> None:
+    with pytest.raises(ValueError, match=r"map_size is \[height, width\], whole numbers from 1 to 16384; got"):
+        Maps(str(tmp_path), map_size=map_size)
+    with pytest.raises(ValueError, match=r"MaxBoxAccuracy: map_size is \[height, width\]"):
+        MaxBoxAccuracy(map_size=map_size)
+
+
+def test_one_side_is_a_square(tmp_path: Path) -> None:
+    assert Maps(str(tmp_path), map_size=5).map_size == MaxBoxAccuracy(map_size=[5, 5]).map_size == (5, 5)
 
 
 def test_raw_maps_are_as_they_were_made_and_say_their_unit(tmp_path: Path) -> None:
