@@ -168,7 +168,7 @@ BROKEN = [
 def test_broken_json_is_one_line(root: Path, content: Any, message: str) -> None:
     text = content if isinstance(content, str) else json.dumps(content)
     (root / "annotations" / "captions_val2014.json").write_text(text)
-    with pytest.raises(ValueError, match="captions_val2014.json") as caught:
+    with pytest.raises(ValueError, match=r"captions_val2014\.json") as caught:
         data(root).read_splits()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -185,7 +185,7 @@ def test_broken_json_is_one_line(root: Path, content: Any, message: str) -> None
 )
 def test_broken_tokens_are_one_line(flickr: Path, content: bytes, message: str) -> None:
     (flickr / "Flickr8k.token.txt").write_bytes(content)
-    with pytest.raises(ValueError, match="Flickr8k.token.txt") as caught:
+    with pytest.raises(ValueError, match=r"Flickr8k\.token\.txt") as caught:
         data(flickr).read_splits()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -59,13 +59,13 @@ class JoinedSplit(ImageSplit):
         return self.splits[number], index - int(self.first_S[number])
 
 
-def images_below(storage: Storage) -> list[str]:
-    """The paths of all images in a folder and the folders in it, or in an archive, sorted; links are followed."""
+def images_below(storage: Storage, folder: str = "") -> list[str]:
+    """The paths of all images below a folder, in a folder or an archive, sorted by folder; links are followed."""
     if storage.is_zip:
-        return list(_in_archive(storage, ""))
+        return list(_in_archive(storage, folder))
     return [
-        f"{folder}/{name}" if folder else name
-        for folder, _, files in walk(storage.root)
+        f"{below}/{name}" if below else name
+        for below, _, files in walk(storage.root, folder)
         for name in files
         if is_image(name)
     ]
