@@ -29,8 +29,9 @@ SIDE = 24
 class PatternTrunk(nn.Module):
     """Fixed filters, half-wave rectified, averaged over 4×4 pixels: (B, 6, H/4, W/4)."""
 
-    def __init__(self) -> None:
+    def __init__(self, brightness: float = 1.0) -> None:
         super().__init__()
+        self.brightness = brightness
         ticks = torch.arange(-6, 7).float()
         wave, window = torch.pi / STRIPE * ticks, torch.exp(-(ticks**2) / 18)
         upright = torch.stack([torch.cos(wave), torch.sin(wave)])[:, None] * window[:, None] * window
@@ -43,13 +44,15 @@ class PatternTrunk(nn.Module):
         waves_B4HW = F.conv2d(padded, self.gratings)
         energy_B2HW = waves_B4HW.unflatten(1, (2, 2)).pow(2).sum(2).sqrt()
         colours_B3HW = (x_B3HW - grey_B1HW).relu()
-        return F.avg_pool2d(torch.cat([energy_B2HW, colours_B3HW, grey_B1HW], 1), 4)
+        return F.avg_pool2d(torch.cat([energy_B2HW, colours_B3HW, self.brightness * grey_B1HW], 1), 4)
 
 
-def pattern_network(num_classes: int, weights: str = "none", new_head: bool = True) -> GapNetwork:
+def pattern_network(
+    num_classes: int, weights: str = "none", new_head: bool = True, brightness: float = 1.0
+) -> GapNetwork:
     """A backbone for commands: nothing of it is loaded, whatever `weights` says."""
     return GapNetwork(
-        PatternTrunk(),
+        PatternTrunk(brightness),
         cam_fc(len(UNITS), num_classes),
         normalization=Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         min_size=16,
@@ -60,7 +63,7 @@ def pattern_network(num_classes: int, weights: str = "none", new_head: bool = Tr
 def pattern_backbone(folder: Path) -> list[str]:
     """Writes a yaml of it below `folder`; the words of a command line that choose it."""
     (folder / "conf" / "backbone").mkdir(parents=True, exist_ok=True)
-    target = "_target_: pattern_world.pattern_network\nweights: none\n"
+    target = "_target_: pattern_world.pattern_network\nweights: none\nbrightness: 1.0\n"
     (folder / "conf" / "backbone" / "patterns.yaml").write_text(f"# Written-down filters.\n{target}")
     config = f"--config-dir={folder / 'conf'}"
     return [config, "backbone=patterns", "backbone.weights=written_down", "trust=[pattern_world]"]
