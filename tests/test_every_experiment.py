@@ -64,7 +64,7 @@ EVERY = [
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Options that name a tree in each layout, by a word of the dataset's class."""
     folder = tmp_path_factory.mktemp("data")
-    ilsvrc, metadata = _ilsvrc(folder / "ILSVRC", folder / "metadata")
+    ilsvrc, metadata = ilsvrc_tree(folder / "ILSVRC", folder / "metadata")
     return {
         "ilsvrc": [f"dataset.root={ilsvrc}", f"dataset.metadata={metadata}", "dataset.cache=null"],
         "tiny_imagenet": [f"dataset.root={_tiny_imagenet(folder / 'tiny-imagenet-2')}"],
@@ -140,7 +140,7 @@ def _photo(path: Path, seed: int, height: int = 70, width: int = 96) -> None:
     cv2.imwrite(str(path), cv2.resize(small, (width, height)))
 
 
-def _ilsvrc(root: Path, metadata: Path) -> tuple[Path, Path]:
+def ilsvrc_tree(root: Path, metadata: Path) -> tuple[Path, Path]:
     """Both classes' folders below train and val, official names in val, and the benchmark's index of these."""
     rows: dict[str, list[str]] = {key: [] for key in ("image_ids", "class_labels", "image_sizes", "localization")}
     for number in range(16):
