@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from test_build import composed
 
 from cam_lightning.build import build_network
 from cam_lightning.dataset.imagenet import imagenet_classes
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.place import CONF
+from cam_lightning.run.range import require_ranges
 
 EXPERIMENTS = CONF / "experiment"
 CLASSES = ["n01440764", "n02102040"]
@@ -115,6 +116,7 @@ def test_an_experiment_runs(
         config.backbone.weights = str(weights(config))
     elif "paper/" in name:
         config.trainer.max_steps = -1
+    require_ranges(OmegaConf.to_container(config, resolve=True))
     run = RunDirectory.create(tmp_path, "run", tmp_path / "run")
     importlib.import_module(f"cam_lightning.{command}").run(config, run)
     results: dict[str, Any] = json.loads((run.path / "results.json").read_text())
