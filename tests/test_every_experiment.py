@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from test_build import composed
 
 from cam_lightning.build import build_network
 from cam_lightning.dataset.imagenet import imagenet_classes
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.place import CONF
+from cam_lightning.run.range import require_ranges
 
 EXPERIMENTS = CONF / "experiment"
 CLASSES = ["n01440764", "n02102040"]
@@ -64,7 +65,7 @@ EVERY = [
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Options that name a tree in each layout, by a word of the dataset's class."""
     folder = tmp_path_factory.mktemp("data")
-    ilsvrc, metadata = _ilsvrc(folder / "ILSVRC", folder / "metadata")
+    ilsvrc, metadata = ilsvrc_tree(folder / "ILSVRC", folder / "metadata")
     return {
         "ilsvrc": [f"dataset.root={ilsvrc}", f"dataset.metadata={metadata}", "dataset.cache=null"],
         "tiny_imagenet": [f"dataset.root={_tiny_imagenet(folder / 'tiny-imagenet-2')}"],
@@ -115,6 +116,7 @@ def test_an_experiment_runs(
         config.backbone.weights = str(weights(config))
     elif "paper/" in name:
         config.trainer.max_steps = -1
+    require_ranges(OmegaConf.to_container(config, resolve=True))
     run = RunDirectory.create(tmp_path, "run", tmp_path / "run")
     importlib.import_module(f"cam_lightning.{command}").run(config, run)
     results: dict[str, Any] = json.loads((run.path / "results.json").read_text())
@@ -140,7 +142,7 @@ def _photo(path: Path, seed: int, height: int = 70, width: int = 96) -> None:
     cv2.imwrite(str(path), cv2.resize(small, (width, height)))
 
 
-def _ilsvrc(root: Path, metadata: Path) -> tuple[Path, Path]:
+def ilsvrc_tree(root: Path, metadata: Path) -> tuple[Path, Path]:
     """Both classes' folders below train and val, official names in val, and the benchmark's index of these."""
     rows: dict[str, list[str]] = {key: [] for key in ("image_ids", "class_labels", "image_sizes", "localization")}
     for number in range(16):

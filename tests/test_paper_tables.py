@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from test_every_experiment import ilsvrc_tree
 
+from cam_lightning.backbone.googlenet import googlenet
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.place import CONF
 from cam_lightning.run.prediction_table import Prediction, write_predictions
@@ -267,3 +270,34 @@ def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
     assert "Nothing has been run yet." in page
     assert "no weights were given: --weights googlenet=FILE" in page
     assert json.dumps(str(tmp_path)) not in page
+
+
+@pytest.mark.slow
+def test_a_command_runs_what_is_missing_and_draws(tmp_path: Path) -> None:
+    """A training and the evaluation of its checkpoint, the page and the figures; then nothing is left to run."""
+    root, metadata = ilsvrc_tree(tmp_path / "ILSVRC", tmp_path / "metadata")
+    torch.save(googlenet(1000, "caffe").state_dict(), tmp_path / "googlenet.pth")
+    options = [
+        f"dataset.root={root}", f"dataset.metadata={metadata}", "dataset.cache=null", "dataset.image_size=64",
+        "dataset.batch_size=2", "dataset.train_size=null", "trainer=cpu", "trainer.max_epochs=1",
+        "trainer.check_val_every_n_epoch=1", "trainer.limit_train_batches=2",
+    ]  # fmt: skip
+    command = [
+        sys.executable, "-m", "experiments.paper", "imagenette", *options, "--folder", str(tmp_path / "runs"),
+        "--weights", f"googlenet={tmp_path / 'googlenet.pth'}", "--seeds", "5", "--only", "googlenet_gap_backprop",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("python -m cam_lightning.") == 2
+    page = (tmp_path / "runs" / "page.md").read_text()
+    assert "| GoogLeNet-GAP | 5 | " in page
+    assert "| Backprop on GoogLeNet-GAP | 5 | " in page
+    assert "4 test images" in page
+    assert str(tmp_path) not in page
+    figures = sorted(path.name for path in (tmp_path / "runs" / "figures").iterdir())
+    assert figures == ["figure3.png", "figure4.png", "figure6.png"]
+    assert all(f'src="figures/{name}"' in (tmp_path / "runs" / "page.html").read_text() for name in figures)
+    again = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent)
+    assert again.returncode == 0
+    assert "python -m cam_lightning." not in again.stdout
+    assert (tmp_path / "runs" / "page.md").read_text() == page

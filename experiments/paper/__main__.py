@@ -21,7 +21,9 @@ from experiments.paper.tables import TABLES
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("table", choices=sorted(TABLES))
     parser.add_argument("options", nargs="*", help="of every run, as dataset.root=… trainer=gpu trainer.devices=8")
     parser.add_argument("--folder", type=Path, help="of the runs; runs/paper/TABLE where it is not given")

@@ -1,6 +1,6 @@
 """The paper's Figures 3 to 6 of the test photos and the networks that there are, drawn into `figures/`.
 
-Photos are the first of a permutation that a fixed number draws, whatever their maps look like.
+Photos are drawn by a fixed number from those whose objects are not too large, whatever their maps look like.
 """
 
 from __future__ import annotations
@@ -67,8 +67,16 @@ class _Network:
         }
 
     def photos(self, count: int) -> list[int]:
-        """Positions of a fixed sample."""
-        return np.random.default_rng(0).permutation(len(self.test))[:count].tolist()
+        """Positions of a fixed sample, of those whose objects leave at least half of the photo to the background."""
+        chosen: list[int] = []
+        for index in np.random.default_rng(0).permutation(len(self.test)).tolist():
+            raw = self.test.split.read(index)
+            sides_N2 = raw.boxes_N4[:, 2:] - raw.boxes_N4[:, :2]
+            if len(sides_N2) and sides_N2.prod(1).max() <= raw.image_HW3.shape[0] * raw.image_HW3.shape[1] / 2:
+                chosen.append(index)
+            if len(chosen) == count:
+                break
+        return chosen
 
     def pictures(self, index: int, title: str, classes: Sequence[int] = (0,), cam: str = "") -> Iterator[np.ndarray]:
         """The photo with the map and box of each of the ranked `classes`."""

@@ -55,7 +55,7 @@ class Outcome:
 
         Raises ValueError where it does not add up to the number in results.json.
         """
-        if not self.predictions:
+        if not self.predictions or "@" in metric:
             return None
         iou = float(self.results[0].get("protocol/metric/gt_known_error/iou_threshold", 0.5))
         per_seed = [{row.id: wrong for row in rows if (wrong := _is_wrong(row, metric, iou)) is not None}

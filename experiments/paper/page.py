@@ -11,7 +11,7 @@ class Grid(NamedTuple):
     """A table of texts; the first column stands left, numbers right."""
 
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 class Code(NamedTuple):

@@ -199,4 +199,6 @@ def _seeds(outcome: Outcome) -> str:
 
 
 def _in_words(metric: str) -> str:
-    return {"gt_known_error": "GT-known"}.get(metric, metric.replace("_error/top", ", top-").replace("_", " "))
+    name, _, threshold = metric.partition("@")
+    name = {"gt_known_error": "GT-known"}.get(name, name.replace("_error/top", ", top-").replace("_", " "))
+    return f"{name}, each at its best threshold of these photos" if threshold == "oracle" else name

@@ -144,7 +144,7 @@ def test_values_of_lists_and_mappings_are_held_to_it() -> None:
         ("callback.localization.sinks.maps.splits=[tset]", "sinks.maps.splits is val or test; got 'tset'"),
         (
             "trainer.precision=bf16-true",
-            "trainer.precision is 32-true or 32 or bf16-mixed or 16-mixed; got 'bf16-true'",
+            "trainer.precision is auto or 32-true or 32 or bf16-mixed or 16-mixed; got 'bf16-true'",
         ),
         ("dataset.batch_size=abc", "dataset.batch_size is a whole number of at least 1; got 'abc'"),
     ],
