@@ -14,9 +14,8 @@ from cam_lightning.report.run_record import RunRecord, read_threshold_curves
 from cam_lightning.report.split_results import arm_in_words, in_order, spec_of, split_of
 from cam_lightning.report.sweep_table import Measure, Row, SweepTable, sweep_table
 
-RULES = ("", "@selected", "@label_free", "@oracle")
-"""Ways of choosing a threshold that have a column each, as suffixes of a key."""
-RULE_TITLES = {"": "fixed", "@selected": "selected", "@label_free": "label-free", "@oracle": "oracle"}
+RULES = {"": "fixed", "@selected": "selected", "@label_free": "label-free", "@oracle": "oracle"}
+"""Ways of choosing a threshold that have a column each: the suffix of a key, and the column's title."""
 FEW_SHOT = "FewShot"
 """The method that has seen boxes in training: a line of its own on the chart."""
 KNOWN = "test/gt_known_error"
@@ -32,11 +31,10 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A metric by one way of choosing the threshold."""
+    """A number's key, and what stands above it."""
 
     key: str
-    metric: str
-    rule: str
+    title: str
 
 
 class Standing(NamedTuple):
@@ -99,17 +97,24 @@ def _board(title: str, runs: list[RunRecord]) -> Board:
     keys = list(shown.specs)
     own = [key for key in keys if not shown.specs[key].arm and not shown.specs[key].of and shown.specs[key].better]
     swept = [key for key in own if f"{key}@oracle" in keys]
-    rules = [rule for rule in RULES if any(f"{key}{rule}" in keys for key in swept)]
-    plates = [_plate("Localization errors by threshold", _RULE_NOTE, _by_rule(swept, rules, shown.specs), shown)]
+    plates = [
+        _plate(
+            f"{in_words(shown.specs[key].title)}, by threshold",
+            _RULE_NOTE if key == swept[0] else "",
+            [Column(f"{key}{rule}", RULES[rule]) for rule in RULES if f"{key}{rule}" in keys],
+            shown,
+        )
+        for key in swept
+    ]
     families: dict[str, list[str]] = {}
     for key in own:
         if key not in swept:
             families.setdefault(shown.specs[key].family or shown.specs[key].title, []).append(key)
     few = [key for of_family in families.values() if len(of_family) < _MANY for key in of_family]
-    plates.append(_plate("Further metrics", "", [Column(key, shown.specs[key].title, "") for key in few], shown))
+    plates.append(_plate("Further metrics", "", [Column(key, shown.specs[key].title) for key in few], shown))
     for family, of_family in families.items():
         if len(of_family) >= _MANY:
-            columns = [Column(key, shown.specs[key].label or shown.specs[key].title, "") for key in of_family]
+            columns = [Column(key, shown.specs[key].label or shown.specs[key].title) for key in of_family]
             plates.append(_plate(in_words(family), "", columns, shown))
     costs = [_cost(name, row) for name, row in zip(shown.names, shown.rows, strict=True)]
     return Board(title, [plate for plate in plates if plate.columns], threshold_chart(shown), costs, table.notes)
@@ -134,15 +139,6 @@ class _Shown:
         keys = dict.fromkeys(key for run in self.runs for key in run.numbers if split_of(key) == "test")
         self.specs = {key: spec_of(key, specs) for key in in_order(keys, specs)}
         self.baselines = list(dict.fromkeys(spec.arm for spec in self.specs.values() if spec.is_baseline))
-
-
-def _by_rule(keys: Sequence[str], rules: Sequence[str], specs: dict[str, Spec]) -> list[Column]:
-    return [
-        Column(f"{key}{rule}", specs[key].title, RULE_TITLES[rule])
-        for key in keys
-        for rule in rules
-        if f"{key}{rule}" in specs
-    ]
 
 
 def row_names(table: SweepTable, rows: Sequence[Row]) -> list[str]:
@@ -195,9 +191,8 @@ def _cell(key: str, runs: list[RunRecord], spec: Spec) -> Cell:
 
 
 def _rank(columns: list[Column]) -> Callable[[Standing], tuple[bool, float]]:
-    """By GT-known error where a validation's boxes chose the threshold, else fixed; else by the first column."""
-    keys = [column.key for column in columns]
-    by = next((keys.index(key) for key in (f"{KNOWN}@selected", KNOWN) if key in keys), 0)
+    """By the column that a validation's boxes chose the threshold of; where there is none, by the first."""
+    by = next((number for number, column in enumerate(columns) if column.key.endswith("@selected")), 0)
 
     def rank(standing: Standing) -> tuple[bool, float]:
         found = standing.cells[by]

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from itertools import groupby
 
 from cam_lightning.report.leaderboard import Board, Cost, Plate, Standing
 from cam_lightning.report.number import ABSENT
@@ -24,19 +23,8 @@ _LATEX = {
 def header(plate: Plate) -> list[str]:
     """The columns' titles with what is better, after those of name and seeds."""
     arrows = {"lower": " ↓", "higher": " ↑", None: ""}
-    return [
-        "method",
-        "runs",
-        *(
-            f"{column.metric}{', ' if column.rule else ''}{column.rule}{arrows[cell.spec.better]}"
-            for column, cell in zip(plate.columns, plate.rows[0].cells, strict=True)
-        ),
-    ]
-
-
-def has_rules(plate: Plate) -> bool:
-    """Whether its columns are metrics by ways of choosing a threshold, so that a metric stands above several."""
-    return any(column.rule for column in plate.columns)
+    of_row = zip(plate.columns, plate.rows[0].cells, strict=True)
+    return ["method", "runs", *(f"{column.title}{arrows[cell.spec.better]}" for column, cell in of_row)]
 
 
 def cells(row: Standing) -> list[str]:
@@ -125,12 +113,7 @@ def as_latex(boards: Sequence[Board]) -> str:
                 rf"\begin{{tabular}}{{l{'r' * len(plate.columns)}}}",
                 r"\toprule",
             ]
-            if has_rules(plate):
-                above = [rf"\multicolumn{{{count}}}{{c}}{{{_latex(metric)}}}" for metric, count in groups(plate)]
-                lines.append(" & ".join(["", *above]) + r" \\")
-                lines.append(" & ".join(["method", *(_latex(column.rule) for column in plate.columns)]) + r" \\")
-            else:
-                lines.append(" & ".join(["method", *(_latex(column.metric) for column in plate.columns)]) + r" \\")
+            lines.append(" & ".join(["method", *(_latex(column.title) for column in plate.columns)]) + r" \\")
             lines.append(r"\midrule")
             for number, (row, columns) in enumerate(zip(plate.rows, best(plate), strict=True)):
                 if row.is_baseline and number and not plate.rows[number - 1].is_baseline:
@@ -140,11 +123,6 @@ def as_latex(boards: Sequence[Board]) -> str:
                 lines.append(" & ".join([_latex(row.name), *texts]) + r" \\")
             blocks.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
     return "\n\n".join(blocks) + "\n"
-
-
-def groups(plate: Plate) -> list[tuple[str, int]]:
-    """Neighbouring columns of one metric, and how many they are."""
-    return [(metric, len(list(columns))) for metric, columns in groupby(column.metric for column in plate.columns)]
 
 
 def _latex(text: str) -> str:
