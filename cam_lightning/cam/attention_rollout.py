@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cam_lightning.cam.gradient_map import GradientMap
@@ -43,6 +44,7 @@ class AttentionRollout(GradientMap):
         blocks, layout = attention(network, image_B3HW)
         if self.row == "class":
             require_class_token(layout)
-        rolled_BNN = attention_rollout(blocks, self.heads, self.discard)
+        with torch.autocast(image_B3HW.device.type, enabled=False):
+            rolled_BNN = attention_rollout(blocks, self.heads, self.discard)
         row_BN = rolled_BNN[:, 0] if self.row == "class" else rolled_BNN[:, layout.prefix :].mean(1)
         return on_the_grid(row_BN, layout)[:, None].expand(-1, classes_BT.shape[1], -1, -1)

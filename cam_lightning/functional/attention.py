@@ -45,10 +45,12 @@ def attention_kept(network: nn.Module) -> Iterator[list[Tensor]]:
 def attention(network: Any, image_B3HW: Tensor) -> tuple[list[Tensor], TokenLayout]:
     """The attention (B, heads, N, N), float32, of every block for these images, and how their N tokens lie.
 
-    Costs a forward. Raises ValueError for a network whose tokens do not all see each other in every block.
+    Costs a forward, without autocast: in bfloat16 tokens that are attended to alike would tie. Raises ValueError for a
+    network whose tokens do not all see each other in every block.
     """
     layout = token_layout(network, image_B3HW)
-    with evaluation_mode(network), attention_kept(network) as kept:
+    whole = torch.autocast(image_B3HW.device.type, enabled=False)
+    with whole, evaluation_mode(network), attention_kept(network) as kept:
         network.forward_features(image_B3HW)
     return [each.float() for each in kept], require_whole(kept, layout)
 

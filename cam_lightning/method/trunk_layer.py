@@ -45,9 +45,11 @@ def captured(trunk: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tenso
 
 def layer_shapes(trunk: nn.Module, min_size: int, names: Iterable[str]) -> dict[str, tuple[int, int, int]]:
     """Channels, height and width of what some layers give of a small empty image, in the order in which they ran."""
-    side = min_size + 64
+    # Of tokens: whole patches, and the one size of a trunk that takes no other.
+    multiple = getattr(trunk, "multiple", 1)
+    side = -(-(min_size + 64) // multiple) * multiple
     with torch.no_grad(), evaluation_mode(trunk), captured(trunk, names) as given:
-        trunk(blank_input(trunk, (side, side)))
+        trunk(blank_input(trunk, getattr(trunk, "only_size", None) or (side, side)))
     return {name: tuple(feature.shape[1:]) for name, feature in given.items()}  # type: ignore[misc]
 
 

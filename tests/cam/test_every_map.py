@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cam_lightning.backbone.network import FullyConnectedNetwork, TrunkNetwork
+from cam_lightning.backbone.published_head import PublishedHead
 from cam_lightning.build import choice, instantiate
 from cam_lightning.contracts import NoClassMapError
 from cam_lightning.run.place import CONF
@@ -21,6 +22,8 @@ CLASSES = torch.tensor([[0, 3], [2, 2]])
 CAMS = sorted(path.stem for path in (CONF / "cam").glob("*.yaml"))
 QUICK = ("alexnet", "squeezenet_gap", "timm_gap")
 """A head without a CAM, one map per class, residual blocks and average pooling; the others take longer."""
+TRANSFORMERS = {"vit": {"trunk": "test_vit"}, "vit_published": {"trunk": "test_vit", "head": "published"}}
+"""Beside conf/backbone: `timm_gap` with patch tokens, averaged, and with a head that reads the class token."""
 LESS: dict[str, dict[str, Any]] = {
     "ablation_cam": {"batch_size": 256},
     "score_cam": {"units": 5},
@@ -29,25 +32,36 @@ LESS: dict[str, dict[str, Any]] = {
     "smooth_grad_cam_plus_plus": {"samples": 2},
 }
 """Options that make a map cheaper."""
-OF_CLASSES = ("cam", "default", "ten_crop", "augmented", "multi_scale")
+OF_TOKENS: dict[str, dict[str, Any]] = {
+    "augmented": {"factors": [1.0]},  # of more than two maps, rows of 18 cells are summed in different orders
+    "multi_scale": {"scales": [1.0, 2.0]},
+    "refine_cam": {"layers": ["trunk.model.blocks.1", "trunk.model.blocks.3"]},
+}
+"""What a grid of one size and of whole patches asks for."""
+OF_CLASSES = ("cam", "default", "ten_crop", "augmented", "multi_scale", "ts_cam")
 """Maps that a network without a CAM has not."""
+OF_ATTENTION = ("attention_rollout", "class_attention", "le_grad", "ts_cam")
+"""Maps that a network without a transformer's blocks has not."""
 
 every_backbone = pytest.mark.parametrize(
     "backbone",
     [
         pytest.param(path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
         for path in sorted((CONF / "backbone").glob("*.yaml"))
-    ],
+    ]
+    + list(TRANSFORMERS),
 )
 every_cam = pytest.mark.parametrize("cam", CAMS)
 
 
 @cache
 def built(backbone: str) -> TrunkNetwork:
+    options = TRANSFORMERS.get(backbone, {})
+    backbone = "timm_gap" if options else backbone
     if backbone == "timm_gap" and importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed")
     torch.manual_seed(0)
-    network: TrunkNetwork = instantiate(choice("backbone", backbone), num_classes=4)
+    network: TrunkNetwork = instantiate(choice("backbone", backbone), num_classes=4, **options)
     if network.heads == ("class_conv",):
         # Above zero, where its class maps have a gradient.
         nn.init.constant_(network.get_submodule("class_conv").bias, 1.0)  # type: ignore[arg-type]
@@ -65,16 +79,23 @@ def unasked(backbone: str) -> TrunkNetwork:
 
 def made(cam: str, network: TrunkNetwork, **options: Any) -> Any:
     config = choice("cam", cam)
-    config.update(LESS.get(cam, {}) | options)
+    of_tokens = OF_TOKENS.get(cam, {}) if hasattr(network.trunk, "multiple") else {}
+    config.update(LESS.get(cam, {}) | of_tokens | options)
     if cam == "ten_crop":
-        config.crop_size = network.min_size + 8
+        config.crop_size = fitting(network, network.min_size + 8)
     return instantiate(config)
+
+
+def fitting(network: TrunkNetwork, side: int) -> int:
+    """A side of an image, in whole patches where there are such."""
+    multiple = int(getattr(network.trunk, "multiple", 1))
+    return -(-side // multiple) * multiple
 
 
 def images(cam: str, network: TrunkNetwork, count: int = 2) -> Tensor:
     """Small and, but for ten crops, not square."""
-    height = network.min_size + 20
-    width = height if cam == "ten_crop" else height + 36
+    height = fitting(network, network.min_size + 20)
+    width = height if cam == "ten_crop" else fitting(network, height + 36)
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
@@ -96,6 +117,7 @@ def state(network: nn.Module) -> Any:
          for module in network.modules()],
         [(buffer.double().sum().item(), buffer.data_ptr()) for buffer in network.buffers()],
         [(parameter._version, parameter.data_ptr()) for parameter in network.parameters()],
+        [getattr(module, "fused_attn", None) for module in network.modules()],
         list(vars(network)),
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
@@ -112,8 +134,13 @@ def test_every_map_of_every_backbone(cam: str, backbone: str) -> None:
         image_B3HW = images(cam, network)
         output = evaluated(network, image_B3HW)
         before = state(network)
-        if cam in OF_CLASSES and isinstance(network, FullyConnectedNetwork):
+        if cam in OF_CLASSES and isinstance(network, FullyConnectedNetwork | PublishedHead):
             with pytest.raises(NoClassMapError):
+                way(network, image_B3HW, output, CLASSES.clone())
+            assert state(network) == before
+            return
+        if cam in OF_ATTENTION and backbone not in TRANSFORMERS:
+            with pytest.raises(ValueError, match="this network has no such blocks"):
                 way(network, image_B3HW, output, CLASSES.clone())
             assert state(network) == before
             return
@@ -153,7 +180,7 @@ def _fails_cleanly(way: Any, network: TrunkNetwork, part: str, image_B3HW: Tenso
 @pytest.mark.parametrize("backbone", ["squeezenet_gap", pytest.param("timm_gap", marks=pytest.mark.slow)])
 @every_cam
 def test_a_map_does_not_depend_on_its_batch(cam: str, backbone: str) -> None:
-    network = built(backbone).eval()
+    network = built("vit" if cam in OF_ATTENTION else backbone).eval()
     image_B3HW = images(cam, network, 3)
     classes_BT = torch.tensor([[0, 3], [2, 1], [1, 0]])
     with torch.no_grad():
@@ -167,7 +194,7 @@ def test_a_map_does_not_depend_on_its_batch(cam: str, backbone: str) -> None:
 
 @every_cam
 def test_a_map_is_float32_under_mixed_precision(cam: str) -> None:
-    network = built("timm_gap").eval()
+    network = built("vit" if cam in OF_ATTENTION else "timm_gap").eval()
     image_B3HW = images(cam, network)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         output = network(image_B3HW)
