@@ -115,7 +115,7 @@ def test_an_evaluation_takes_the_checkpoint_s_parts_and_the_command_s_options(
     [
         ("box", "threshold", float("nan"), [], r"box\.threshold is >= -1e38, <= 1e38; got nan"),
         ("method", "learning_rate", -1.0, [], r"method\.learning_rate is >= 0.*; got -1\.0"),
-        ("box", "threshold", 0.2, ["box.threshold=.inf"], r"box\.threshold is >= -1e38, <= 1e38; got inf"),
+        ("box", "threshold", 0.2, ["box.threshold=inf"], r"box\.threshold is >= -1e38, <= 1e38; got inf"),
     ],
 )
 def test_what_a_checkpoint_brings_is_in_its_ranges_too(
