@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -107,6 +108,27 @@ def test_an_evaluation_takes_the_checkpoint_s_parts_and_the_command_s_options(
     assert config.dataset == {**trained.dataset, "root": "/data/here.zip", "batch_size": 7}
     assert config.box == trained.box
     assert config.method == trained.method
+
+
+@pytest.mark.parametrize(
+    ("group", "option", "value", "given", "says"),
+    [
+        ("box", "threshold", float("nan"), [], r"box\.threshold is >= -1e38, <= 1e38; got nan"),
+        ("method", "learning_rate", -1.0, [], r"method\.learning_rate is >= 0.*; got -1\.0"),
+        ("box", "threshold", 0.2, ["box.threshold=inf"], r"box\.threshold is >= -1e38, <= 1e38; got inf"),
+    ],
+)
+def test_what_a_checkpoint_brings_is_in_its_ranges_too(
+    group: str, option: str, value: Any, given: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = rebuilt_from(composed("run_dir=/run"))
+    parts[group][option] = value
+    torch.save({"cam_lightning": {"config": parts}}, tmp_path / "last.ckpt")
+    overrides = [f"checkpoint={tmp_path}/last.ckpt", *given]
+    config = composed(*overrides, name="evaluate")
+    monkeypatch.setattr("cam_lightning.launch.stored.command_line", lambda: overrides)
+    with pytest.raises(ValueError, match=says):
+        inherit_from_checkpoint(config)
 
 
 # What stands side by side

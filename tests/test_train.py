@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hydra
 import pytest
+import torch
 from commands import run
 
 from cam_lightning.launch.resolver import register_resolvers
@@ -132,6 +133,25 @@ def test_an_option_given_to_evaluate_changes_that_option_alone(trained: Path, tm
     for key in ("gt_known_error@selected", "gt_known_error@selected/threshold"):
         assert results[f"test/{key}"] == results_of(trained)[f"test/{key}"], "selected anew, on the same validation"
     assert results["test/classification_error/top1"] == results_of(trained)["test/classification_error/top1"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_checkpoint_with_a_weight_that_is_no_number_has_no_results(
+    trained: Path, tmp_path: Path, value: float
+) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    name = next(key for key, weight in checkpoint["state_dict"].items() if weight.ndim == 4)
+    checkpoint["state_dict"][name][0, 0, 0, 0] = value
+    torch.save(checkpoint, tmp_path / "broken.ckpt")
+    run_dir = tmp_path / "run"
+    done = run("evaluate", f"checkpoint={tmp_path}/broken.ckpt", "trainer=cpu", f"run_dir={run_dir}", cwd=tmp_path,
+               check=False)  # fmt: skip
+    assert done.returncode != 0
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert name.removeprefix("network.").rpartition(".")[0] in said, "the layer"
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (run_dir / "results.json").exists()
+    assert json.loads((run_dir / "status.json").read_text())["state"] == "failed"
 
 
 def test_evaluating_on_other_images_keeps_the_network_s_input_size(trained: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cam_lightning.launch.option import declared, has_fixed_extent
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.earlier import upgraded_config
 from cam_lightning.run.override import key_of
+from cam_lightning.run.range import require_ranges
 from cam_lightning.run.trust import require_plain
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def inherit_from_checkpoint(config: DictConfig, run: RunDirectory | None = None)
     `config.checkpoint` is a file, or a run's directory, of which it becomes the last checkpoint; where it is None,
     nothing happens. A part chosen anew on the command line (`dataset=…`) replaces the checkpoint's, but for the images'
     size, which is the network's; a single option (`box.threshold=0.3`) changes that option of it. What comes out is
-    the run's config.yaml. Raises as `read_checkpoint` does.
+    the run's config.yaml. Raises as `read_checkpoint` and `require_ranges` do.
     """
     from cam_lightning.run.checkpoint import DESCRIPTION, checkpoint_file, read_checkpoint
 
@@ -81,6 +82,8 @@ def inherit_from_checkpoint(config: DictConfig, run: RunDirectory | None = None)
         log.info(
             "images are seen at %s, as the network was trained; dataset.image_size changes it", saved.dataset.image_size
         )
+    # What came with the checkpoint has not been looked at yet, and neither has an option given for a part of it.
+    require_ranges(OmegaConf.to_container(config, resolve=True))
     if run is not None:
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
 

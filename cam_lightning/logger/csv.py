@@ -18,8 +18,11 @@ class ResumableCsv(CSVLogger):
         path = Path(self.log_dir) / "metrics.csv"
         self._found: list[dict[str, Any]] = []
         if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self._found = list(csv.DictReader(file))
+            try:
+                with path.open(newline="", encoding="utf-8") as file:
+                    self._found = list(csv.DictReader(file))
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} is damaged ({error}): move it away to go on without its rows") from error
         self._count = len(self._found)
 
     def position(self) -> int:

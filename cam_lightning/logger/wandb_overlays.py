@@ -15,6 +15,7 @@ from cam_lightning.functional.box import as_fractions
 from cam_lightning.functional.map_colours import CHOICES
 from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import Caption, localization_picture
+from cam_lightning.run.file import json_text
 
 MOST_IMAGES = 32
 """That one step may hold; every image of the sample is two of them."""
@@ -66,7 +67,7 @@ class WandbOverlays:
                 "truth": truth.boxes_BN4[row, :num_boxes].tolist(),
                 "map": localization.map_BThw[row, 0].tolist(),
             }
-            self.file.write(json.dumps(seen) + "\n")
+            self.file.write(json_text(seen) + "\n")
 
     def finish(self) -> None:
         self.file.close()

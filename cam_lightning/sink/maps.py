@@ -14,6 +14,7 @@ from torch import Tensor
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.dataset.format.map_folder import RAW_FILE
 from cam_lightning.functional.post_processing import PostProcessing, map_height_and_width, score_map
+from cam_lightning.run.file import json_text
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on every usual file system."""
@@ -72,12 +73,12 @@ class Maps:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, self._values(localization.label_map_Bhw[row]))
             boxes = truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].tolist()
-            self.file.write(json.dumps([index, int(truth.label_B[row]), truth.size_B2[row].tolist(), boxes]) + "\n")
+            self.file.write(json_text([index, int(truth.label_B[row]), truth.size_B2[row].tolist(), boxes]) + "\n")
 
         if self.raw:
             told = {"values": "raw maps of the true classes, float32", "unit": localization.unit or "not said"}
             self.maps.mkdir(parents=True, exist_ok=True)
-            (self.maps / RAW_FILE).write_text(json.dumps(told) + "\n", encoding="utf-8")
+            (self.maps / RAW_FILE).write_text(json_text(told) + "\n", encoding="utf-8")
 
     def _values(self, map_hw: Tensor) -> np.ndarray:
         if self.raw:

@@ -15,6 +15,7 @@ from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.map_colours import CHOICES, largest_value
 from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import PNG_LEVEL, Caption, contact_sheet, localization_picture
+from cam_lightning.run.file import json_text
 
 
 class _Seen(NamedTuple):
@@ -91,14 +92,14 @@ class Overlays:
     def finish(self) -> None:
         """Hands on what waits for the other ranks' maps."""
         if self.scale == "shared":
-            self.parts[self.rank].write_text("".join(f"{json.dumps(seen)}\n" for seen in self.waiting))
+            self.parts[self.rank].write_text("".join(f"{json_text(seen)}\n" for seen in self.waiting))
 
     def merge(self) -> None:
         """Draws what has waited for the whole split's scale, and lays the pictures of all ranks on one sheet."""
         if self.scale == "shared":
             lines = [line for part in self.parts for line in part.read_text().splitlines()]
             waited = [_Seen(*json.loads(line)) for line in lines]
-            limit = max((largest_value(np.array(seen.map_hw), self.colour_map) for seen in waited), default=0.0)
+            limit = max((largest_value(_cells(seen.map_hw), self.colour_map) for seen in waited), default=0.0)
             for seen in waited:
                 self._draw(seen._replace(caption=Caption(*seen.caption)), limit)
             for part in self.parts:
@@ -110,7 +111,7 @@ class Overlays:
     def _draw(self, seen: _Seen, limit: float | None) -> None:
         picture = localization_picture(
             self.source.original(seen.position),
-            np.array(seen.map_hw, np.float32),
+            _cells(seen.map_hw),
             np.array(seen.box_14, np.float32).reshape(-1, 4),
             np.array(seen.truth_N4, np.float32).reshape(-1, 4),
             seen.caption,
@@ -130,6 +131,11 @@ class Overlays:
             verdict = "hit" if iou >= self.iou_threshold else "miss"
             detail = f"IoU {written_overlap(iou)} ({verdict}), {detail}"
         return Caption(headline, detail)
+
+
+def _cells(map_hw: list[list[float]]) -> np.ndarray:
+    """A map, float32; null, which stands in JSON for what is no finite number, is NaN."""
+    return np.array(map_hw, np.float32)
 
 
 def _file_name(image_id: str) -> str:

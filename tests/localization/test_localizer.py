@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 import torch
-from toy_network import ToyGap
 from torch import nn
+from toy_network import ToyGap
 
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.cam.cam import ClassActivationMap

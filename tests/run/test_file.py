@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import math
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import cam_lightning
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.file import json_text, not_finite, write_bytes, write_json, write_text
 
@@ -69,3 +71,19 @@ def test_a_run_s_directory_writes_in_this_way(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": None}
     RunDirectory(tmp_path, is_writer=False).write_text("b.txt", "another rank writes nothing")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_nothing_writes_json_but_what_refuses_nan() -> None:
+    """`json.dumps` writes NaN unless told not to: it is for digests and messages alone, in the files named here."""
+    may = {"run/file.py", "feature/fingerprint.py", "dataset/pipeline/index_cache.py", "dataset/format/coco.py"}
+    package = Path(cam_lightning.__file__).parent
+    found = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if name in ("json.dump", "json.dumps", "dumps", "json.JSONEncoder"):
+                found.add(path.relative_to(package).as_posix())
+    assert found == may
+    templates = [path.read_text(encoding="utf-8") for path in package.rglob("*.j2")]
+    assert templates
+    assert not any("tojson" in text for text in templates)

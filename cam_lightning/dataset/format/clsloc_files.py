@@ -98,7 +98,7 @@ def image_number(name: str) -> int | None:
 
 
 def _read_csv(path: Path, num_images: int) -> TrueBoxes:
-    rows = [(place, next(csv.reader([line]), [])) for place, line in _lines(path)]
+    rows = [(place, _cells(line, place)) for place, line in _lines(path)]
     if not rows or [value.strip() for value in rows[0][1]] != BOX_COLUMNS:
         raise ValueError(f"{path}, line 1: the columns must be {','.join(BOX_COLUMNS)}")
     images, labels, boxes = [], [], []
@@ -171,6 +171,13 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Every line, with its place in words; blank ones at the end of the file are none."""
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").rstrip().split("\n"), start=1):
         yield f"{path}, line {number}", line
+
+
+def _cells(line: str, place: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise ValueError(f"{place}: is not a CSV's: {error}") from error
 
 
 def _number(text: str, place: str) -> float:

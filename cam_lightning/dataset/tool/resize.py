@@ -25,6 +25,7 @@ from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.dataset.pipeline.walk import is_companion
 from cam_lightning.dataset.pipeline.worker import one_thread
 from cam_lightning.dataset.tool.check import Progress
+from cam_lightning.run.file import json_text
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +255,7 @@ def _claim(to: Path, settings: dict[str, object]) -> None:
         return
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ValueError(f"to={to} is not empty, and holds no {SETTINGS}: give a folder that is empty or absent")
-    _write(path, json.dumps(settings, indent=2, ensure_ascii=False).encode())
+    _write(path, json_text(settings, indent=2).encode())
 
 
 def _table(rows: list[tuple[str, str, np.ndarray]]) -> bytes:

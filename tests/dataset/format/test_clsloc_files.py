@@ -84,6 +84,7 @@ def test_boxes_of_a_table(file: Callable[[str], Path]) -> None:
         (f"{HEADER}1,7,0,1,2,x\n", "line 2: 'x' is not a number"),
         (f"{HEADER}1,7,5,1,2,3\n", "line 2: the box 5 1 2 3 has its corners the wrong way round"),
         (f"{HEADER}1,7,0,1,2,3\n3,7,0,1,2,3\n", "line 3: there is no image 3; the labels are those of 2"),
+        (f"{HEADER}1,7,0,1,2,{'9' * 140_000}\n", "line 2: is not a CSV's: field larger than"),
         (f"{HEADER}0,7,0,1,2,3\n", "line 2: '0' is not a whole number of at least 1"),
     ],
 )
