@@ -66,7 +66,7 @@ def googlenet_trunk(variant: Variant, last: str, width: float = 1.0, stride: int
     """
     if stride not in (8, 16, 32):
         raise ValueError(
-            "GoogLeNet through inception 4e has one cell for 16×16 pixels, with stride=8 for 8×8 and with stride=32 for "
+            "GoogLeNet through inception 4e has one cell for 16×16 pixels, with stride=8 for 8×8, with stride=32 for "
             f"32×32; got stride={stride}"
         )
     if variant == "torchvision":
