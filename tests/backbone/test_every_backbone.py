@@ -231,6 +231,7 @@ MAP_AT_224 = {
     "vgg16_gap": 14,
     "googlenet_gap": 14,
     "googlenet_gap-True-0.25-8": 28,
+    "googlenet_gap-caffe-0-32": 7,
     "googlenet_gmp": 14,
     "nin": 6,
     "googlenet": 7,
