@@ -241,6 +241,11 @@ def test_a_page_sets_numbers_beside_the_paper_s_and_says_what_is_missing(
     assert "python -m experiments.paper toy dataset.root=data.zip --weights googlenet=FILE" in page
     assert str(tmp_path) not in page
     assert "/somewhere" not in page
+    status = tmp_path / "gap" / "0" / "status.json"
+    status.write_text(status.read_text().replace("dataset.root=", "resume="))
+    made = markdown(sections(TABLE, tmp_path, read_outcomes(TABLE, tmp_path), plan))
+    assert " after resuming; " in made
+    assert "resume=" not in made
     text = html(content, [("figures/figure3.png", "a <caption>")])
     assert "<td>plain | as published</td>" in text
     assert '<img src="figures/figure3.png" alt=""><figcaption>a &lt;caption&gt;</figcaption>' in text

@@ -119,7 +119,7 @@ def verdict(claim: Claim, outcomes: Mapping[str, Outcome]) -> tuple[str, str]:
 
 
 def provenance(path: Path) -> dict[str, str]:
-    """Command, commit, machine and minutes of a run, as it wrote them."""
+    """Command, commit, machine and minutes of a run as it wrote them; where it was resumed, of its last piece."""
     environment, status = _json(path / "environment.json"), _json(path / "status.json")
     devices, git = environment.get("devices", {}), environment.get("git") or {}
     gpus = devices.get("gpu") or []
@@ -127,12 +127,13 @@ def provenance(path: Path) -> dict[str, str]:
         ", ".join(map(str, gpus)) if gpus else f"{devices.get('cpu', 'unknown')}, {devices.get('cores', '?')} cores"
     )
     dirty = " and changes" if git.get("is_dirty") else ""
+    command = str(status.get("command", ""))
     began, ended = (datetime.fromisoformat(content["time"]) for content in (environment, status))
     return {
-        "command": str(status.get("command", "")),
+        "command": command,
         "commit": f"{str(git.get('commit', 'unknown'))[:9]}{dirty}",
         "machine": machine,
-        "minutes": f"{(ended - began).total_seconds() / 60:.0f}",
+        "minutes": f"{(ended - began).total_seconds() / 60:.0f}{' after resuming' if ' resume=' in command else ''}",
     }
 
 

@@ -31,7 +31,7 @@ def sections(table: Table, folder: Path, outcomes: Mapping[str, Outcome], plan: 
     if table.claims:
         content.append(Section("The paper's claims", [_HOW_TO_JUDGE, _claims(table, outcomes)]))
     if shown:
-        content.append(Section("How each row was made", [_provenance(shown)]))
+        content.append(Section("How each row was made", [_provenance(shown, plan)]))
     missing = _missing(table, outcomes, plan)
     if missing.rows:
         content.append(
@@ -129,12 +129,13 @@ def _claims(table: Table, outcomes: Mapping[str, Outcome]) -> Grid:
     return Grid(("claim", "found", "by", "errors"), rows)
 
 
-def _provenance(shown: Sequence[Outcome]) -> Grid:
+def _provenance(shown: Sequence[Outcome], plan: Sequence[Job]) -> Grid:
+    said = {job.path: job.said for job in plan}
     rows = []
     for outcome in shown:
         made = [provenance(path) for path in outcome.paths]
         texts = ["; ".join(dict.fromkeys(each[key] for each in made)) for key in ("commit", "machine", "minutes")]
-        rows.append((outcome.row.title, *texts, without_places(made[0]["command"])))
+        rows.append((outcome.row.title, *texts, without_places(said.get(outcome.paths[0], made[0]["command"]))))
     return Grid(("", "commit", "machine", "minutes", "command, of the first seed"), rows)
 
 
