@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from experiments.paper.table import Claim, Row, Run, Table
 
+_GRAINY = (
+    "A gradient at the pixels is grainy: what of it lies above 20 % of the maximum are specks, which this rule cannot "
+    "box. So backpropagation's errors at 20 % say little, and it is compared at the threshold that is best for it."
+)
 _BACKPROP = ("cam=backprop",)
 _TEN_CROP = ("cam=ten_crop", "box=[distance_transform,largest_component,top5_heuristic]", "dataset.image_size=256")
 
@@ -28,9 +32,7 @@ IMAGENETTE = Table(
     "begin with weights published for all 1000 classes and are fine-tuned on the ten, or are restricted to the ten as "
     "they are. Boxes by the paper's text: the largest component above 20 % of the map's maximum, a threshold fixed "
     "beforehand; an overlap of 0.5 is a hit. The paper's numbers are those of all of ILSVRC: ten classes are easier to "
-    "tell apart, so which row is better can be compared, and how large its error is cannot. A gradient at the pixels "
-    "is grainy: what of it lies above 20 % of the maximum are specks, which that rule cannot box, so backpropagation "
-    "is compared at the best thresholds too.",
+    "tell apart, so which row is better can be compared, and how large its error is cannot. " + _GRAINY,
     (
         *_trained("imagenette", "googlenet_gap", "googlenet", 0.4),
         *_trained("imagenette", "googlenet_gmp", "googlenet", 0.4),
@@ -107,12 +109,15 @@ IMAGENETTE = Table(
         Claim("… 28×28 against 14×14 (beyond the paper)", "stride8", "googlenet_gap"),
         Claim("… GoogLeNet-GAP against GoogLeNet's own 7×7 map, fine-tuned", "googlenet_gap", "googlenet"),
         Claim("… GoogLeNet-GAP, fine-tuned, against GoogLeNet as published", "googlenet_gap", "googlenet_published"),
-        Claim("CAM localizes better than backpropagation: GoogLeNet-GAP", "googlenet_gap", "googlenet_gap_backprop"),
-        Claim("… the same", "googlenet_gap", "googlenet_gap_backprop", "gt_known_error@oracle"),
-        Claim("… GoogLeNet, fine-tuned", "googlenet", "googlenet_backprop"),
-        Claim("… the same", "googlenet", "googlenet_backprop", "gt_known_error@oracle"),
-        Claim("… GoogLeNet, as published", "googlenet_published", "googlenet_published_backprop"),
-        Claim("… the same", "googlenet_published", "googlenet_published_backprop", "gt_known_error@oracle"),
+        *(
+            Claim(text, row, f"{row}_backprop", "gt_known_error@oracle")
+            for text, row in (
+                ("CAM localizes better than backpropagation: GoogLeNet-GAP", "googlenet_gap"),
+                ("… GoogLeNet-GMP", "googlenet_gmp"),
+                ("… GoogLeNet, fine-tuned", "googlenet"),
+                ("… GoogLeNet, as published", "googlenet_published"),
+            )
+        ),
         Claim("The extra convolution helps to localize", "googlenet_gap", "no_conv"),
         Claim("… and to classify", "googlenet_gap", "no_conv", "classification_error/top1"),
         Claim("… AlexNet needs two of them", "alexnet_plus_gap", "alexnet_gap"),
@@ -134,7 +139,7 @@ IMAGENETTE = Table(
 _FULL = (
     "All of ILSVRC, its 50,000 validation photos. Boxes by the paper's text, the largest component above 20 % of the "
     "map's maximum, on one view of the whole photo; the paper's numbers were made with ten crops and the box generator "
-    "that its authors released, which the rows that say so have."
+    "that its authors released, which the rows that say so have. " + _GRAINY
 )
 _FULL_TRAINED = {
     "googlenet_gap": ("googlenet", 8.0),
@@ -223,9 +228,14 @@ TABLE2 = Table(
     (
         Claim("GAP localizes better than GMP", "googlenet_gap", "googlenet_gmp", "localization_error/top1"),
         Claim("A finer map localizes better: GoogLeNet-GAP against GoogLeNet", "googlenet_gap", "googlenet"),
-        Claim("CAM localizes better than backpropagation: GoogLeNet", "googlenet", "googlenet_backprop"),
-        Claim("… GoogLeNet-GAP against backpropagation on GoogLeNet", "googlenet_gap", "googlenet_backprop"),
-        Claim("… VGGnet-GAP against backpropagation on VGGnet", "vgg16_gap", "vgg16_backprop"),
+        *(
+            Claim(text, cam, backprop, "gt_known_error@oracle")
+            for text, cam, backprop in (
+                ("CAM localizes better than backpropagation: GoogLeNet", "googlenet", "googlenet_backprop"),
+                ("… GoogLeNet-GAP against backpropagation on GoogLeNet", "googlenet_gap", "googlenet_backprop"),
+                ("… VGGnet-GAP against backpropagation on VGGnet", "vgg16_gap", "vgg16_backprop"),
+            )
+        ),
         Claim("AlexNet needs two extra convolutions", "alexnet_plus_gap", "alexnet_gap"),
     ),
 )
@@ -246,10 +256,7 @@ TABLE3 = Table(
         Row("one_box", "GoogLeNet-GAP", "googlenet_gap_ten_crop", "", None, (None, 42.9)),
         Row("backprop", "Backprop", "googlenet_backprop_published", "", None, (None, 46.4)),
     ),
-    (
-        Claim("Five guesses by the heuristic beat one box a class", "heuristic", "one_box", "localization_error/top5"),
-        Claim("CAM beats backpropagation", "one_box", "backprop", "localization_error/top5"),
-    ),
+    (Claim("Five guesses by the heuristic beat one box a class", "heuristic", "one_box", "localization_error/top5"),),
 )
 
 TABLES = {table.name: table for table in (IMAGENETTE, TABLE1, TABLE2, TABLE3)}
