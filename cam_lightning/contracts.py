@@ -46,7 +46,8 @@ class GroundTruth(NamedTuple):
     size_B2: Tensor
     """int64: height and width of the original image, in that order."""
     mask_BHW: Tensor | None = None
-    """uint8 in frame `input`: 1 object, 0 background, 255 ignored; None where the dataset has no masks."""
+    """uint8 in frame `input`: 1 object, 0 background, 255 ignored; None where the dataset has no masks, and in training
+    unless a method asks for them."""
 
 
 class Batch(NamedTuple):

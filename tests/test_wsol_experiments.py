@@ -54,8 +54,8 @@ def text_of(*row: str) -> str:
 
 def test_every_row_of_the_benchmark_is_there_and_no_other() -> None:
     there = {tuple(path.relative_to(WSOL).with_suffix("").parts) for path in WSOL.rglob("*/*/*.yaml")}
-    ivr = {(dataset, backbone, "cam_ivr") for dataset in DATASETS for backbone in BACKBONES}
-    assert there == {*ROWS, *ivr}
+    further = itertools.product(DATASETS, BACKBONES, ("cam_ivr", "few_shot"))
+    assert there == {*ROWS, *further}
 
 
 def test_rows_say_what_the_benchmark_found() -> None:
@@ -64,6 +64,19 @@ def test_rows_say_what_the_benchmark_found() -> None:
         for method, means in MEAN_OF_THE_OTHERS.items():
             gains = [said(dataset, each, method) - said(dataset, each, "cam") for each in BACKBONES]
             assert np.mean(gains) == pytest.approx(means[dataset], abs=0.07), (dataset, method)
+
+
+def test_the_few_shot_rows_are_of_few_images() -> None:
+    """As many of each class as the benchmark gives every method for its validation."""
+    for dataset, count in {"ilsvrc": 10, "cub": 5, "openimages": 5}.items():
+        values = []
+        for backbone in BACKBONES:
+            content = OmegaConf.load(WSOL / dataset / backbone / "few_shot.yaml")
+            assert content.dataset.images_per_class == count
+            assert content.defaults[2] == "/experiment/wsol/part/few_shot"
+            values.append(said(dataset, backbone, "few_shot"))
+        mean = {"ilsvrc": 64.0, "cub": 80.2, "openimages": 71.5}[dataset]
+        assert np.mean(values) == pytest.approx(mean, abs=0.06)
 
 
 @pytest.mark.parametrize("row", ROWS, ids="/".join)
@@ -147,10 +160,10 @@ def _cub(root: Path, metadata: Path) -> None:
     }
     for table, values in tables.items():
         (root / f"{table}.txt").write_text("".join(f"{i} {value}\n" for i, value in enumerate(values, 1)))
-    ids = [f"{name}/v.jpg" for name in classes]
+    ids = [f"{name}/v{i}.jpg" for i in range(2) for name in classes]
     for i, name in enumerate(ids):
         _photo(root / "images" / name, 20 + i)
-    _index(metadata / "val", ids, [0, 1], ["5,5,70,50"] * 2)
+    _index(metadata / "val", ids, [0, 1, 0, 1], ["5,5,70,50"] * 4)
 
 
 def _ilsvrc(root: Path, metadata: Path) -> None:
@@ -164,7 +177,7 @@ def _ilsvrc(root: Path, metadata: Path) -> None:
 
 
 def _openimages(root: Path, metadata: Path) -> None:
-    for part, count in (("train", 8), ("val", 2), ("test", 4)):
+    for part, count in (("train", 8), ("val", 4), ("test", 4)):
         ids = [f"{part}/{'ab'[i % 2]}/{i}.jpg" for i in range(count)]
         places = []
         for i, name in enumerate(ids):
@@ -181,7 +194,8 @@ TREES = {"cub": _cub, "ilsvrc": _ilsvrc, "openimages": _openimages}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "row", [("cub", "vgg16", "spg"), ("ilsvrc", "inception_v3", "cutmix"), ("openimages", "resnet50", "adl")],
+    "row", [("cub", "vgg16", "spg"), ("ilsvrc", "inception_v3", "cutmix"), ("openimages", "resnet50", "adl"),
+            ("openimages", "vgg16", "few_shot"), ("cub", "resnet50", "few_shot")],
     ids="/".join,
 )  # fmt: skip
 def test_a_row_trains_two_steps_and_is_scored(row: tuple[str, str, str], tmp_path: Path) -> None:
@@ -195,7 +209,7 @@ def test_a_row_trains_two_steps_and_is_scored(row: tuple[str, str, str], tmp_pat
         *(["dataset.cache=null"] if row[0] == "ilsvrc" else []),
         "backbone.weights=none",
         "dataset.image_size=96",
-        "dataset.batch_size=3",
+        f"dataset.batch_size={1 if row[2] == 'few_shot' else 3}",
         "trainer=cpu",
         "trainer.max_epochs=1",
         "method.schedule.every=1",
@@ -205,5 +219,7 @@ def test_a_row_trains_two_steps_and_is_scored(row: tuple[str, str, str], tmp_pat
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["test/num_images"] == 4
     assert results["protocol/steps"] == 2
+    if row[2] == "few_shot":
+        assert "boxes or masks of 2 images teach the network" in (tmp_path / "run" / "log.txt").read_text()
     key = "pixel_average_precision" if row[0] == "openimages" else "max_box_accuracy_v2"
     assert 0 <= results[f"test/{key}"] <= 1

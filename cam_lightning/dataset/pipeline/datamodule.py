@@ -50,6 +50,10 @@ class LocalizationDataModule(LightningDataModule):
     (`on_bad_image=error`), or is left out, counted and named (`skip`); training then shows the next readable one in
     its place.
 
+    `train_on=fullsup` trains on `train-fullsup` in place of the training images, `images_per_class` of each class, of
+    which `val_fraction` are held out: a method that learns from boxes then sees no more of them than validation of the
+    others does. A dataset without `train-fullsup` takes its training images for that.
+
     Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
     """
 
@@ -71,8 +75,12 @@ class LocalizationDataModule(LightningDataModule):
         seed: int = 0,
         class_index: Any = None,
         on_bad_image: str = "error",
+        train_on: str = "weaksup",
     ) -> None:
         super().__init__()
+        if train_on not in ("weaksup", "fullsup"):
+            raise ValueError(f"dataset.train_on is weaksup or fullsup; got {train_on!r}")
+        self.train_on = train_on
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"dataset.on_bad_image is error or skip; got {on_bad_image!r}")
         try:
@@ -140,6 +148,11 @@ class LocalizationDataModule(LightningDataModule):
         if self.examples:
             return
         names, train, test, fullsup = self.chosen_splits()
+        if self.train_on == "fullsup":
+            train, fullsup = train if fullsup is None else fullsup, None
+            if train is not None and self.images_per_class is not None:
+                # Those that are held out of them are some of the few.
+                train = first_per_class(train, self.images_per_class)
         if train is not None and fullsup is None:
             train, fullsup = self.held_out(train, self.val_fraction, self.seed)
         if train is not None and self.images_per_class is not None:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from cam_lightning.contracts import Batch, GroundTruth
 from cam_lightning.dataset.pipeline.sampler import Key
 from cam_lightning.dataset.pipeline.split import ImageSplit
-from cam_lightning.dataset.pipeline.transform import Augmentation, resized_mask, resized_view
+from cam_lightning.dataset.pipeline.transform import Augmentation, resized_mask, resized_view, target_of_view
 
 
 class Example(NamedTuple):
@@ -26,7 +26,7 @@ class Example(NamedTuple):
     image: int
     """Its position in the split."""
     mask_HW: Tensor | None = None
-    """At the input size, in evaluation alone: a training view would need its own."""
+    """At the input size: the dataset's in evaluation; in training, that of the view, where a method asks for it."""
 
 
 class BadImage(NamedTuple):
@@ -68,6 +68,8 @@ class Examples(Dataset[Example]):
         self.augmentation = augmentation
         self.seed = seed
         self.on_bad_image = on_bad_image
+        self.has_targets = False
+        """Whether every image comes with a mask of its view, which a method learns from: its own, or of its boxes."""
 
     def __len__(self) -> int:
         return len(self.split)
@@ -91,7 +93,11 @@ class Examples(Dataset[Example]):
             random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
             view = self.augmentation(height, width, random)
         label = int(self.split.label_N[index])
-        mask = None if mask_HW is None or self.augmentation is not None else resized_mask(mask_HW, size)
+        mask = None
+        if self.has_targets:
+            mask = target_of_view(mask_HW, boxes_N4, (height, width), view, size)
+        elif mask_HW is not None and self.augmentation is None:
+            mask = resized_mask(mask_HW, size)
         return Example(resized_view(image_HW3, view, size), label, boxes_N4, (height, width), index, mask)
 
     def __getitems__(self, keys: list[Key]) -> list[Example | BadImage]:

@@ -58,16 +58,45 @@ def resized_view(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]
     """
     image_3HW = torch.from_numpy(image_HW3).permute(2, 0, 1)
     if view is not None:
-        _, height, width = image_3HW.shape
-        # Halves go up: Python's round goes to even numbers, which would be the corner of most crops.
-        left, top, right, bottom = (math.floor(edge + 0.5) for edge in view[:4])
-        x0, y0 = min(left, width - 1), min(top, height - 1)
-        x1, y1 = max(right, x0 + 1), max(bottom, y0 + 1)
+        x0, y0, x1, y1 = _pixels(view, *image_HW3.shape[:2])
         image_3HW = image_3HW[:, y0:y1, x0:x1]
     image_3HW = vision.resize(image_3HW, list(size), antialias=True)
     if view is not None and view.mirrored:
         image_3HW = image_3HW.flip(-1)
     return image_3HW.contiguous()
+
+
+def _pixels(view: View, height: int, width: int) -> tuple[int, int, int, int]:
+    """A view's corners as whole pixels, half-open, of an image of that size; at least one of them."""
+    # Halves go up: Python's round goes to even numbers, which would be the corner of most crops.
+    left, top, right, bottom = (math.floor(edge + 0.5) for edge in view[:4])
+    x0, y0 = min(left, width - 1), min(top, height - 1)
+    return x0, y0, max(right, x0 + 1), max(bottom, y0 + 1)
+
+
+def target_of_view(
+    mask_HW: np.ndarray | None,
+    boxes_N4: np.ndarray,
+    original: tuple[int, int],
+    view: View | None,
+    size: tuple[int, int],
+) -> Tensor:
+    """What is object in a view of an image at the input size: uint8 (H, W), 1 object, 0 background, 255 unknown.
+
+    Of the image's mask, of any size; without one, of its boxes, frame `original` (a height and width), inside of which
+    all is object; without either, nothing is known.
+    """
+    height, width = original
+    if mask_HW is None:
+        mask_HW = np.zeros(original, np.uint8) if len(boxes_N4) else np.full(original, 255, np.uint8)
+        for x0, y0, x1, y1 in np.floor(boxes_N4 + 0.5).astype(int).clip(min=0).tolist():
+            mask_HW[y0:y1, x0:x1] = 1
+    x0, y0, x1, y1 = _pixels(view or View(0, 0, width, height, False), height, width)
+    rows, columns = mask_HW.shape[0] / height, mask_HW.shape[1] / width
+    # A mask of another size than its image's: the same part of it.
+    x0, y0, x1, y1 = _pixels(View(x0 * columns, y0 * rows, x1 * columns, y1 * rows, False), *mask_HW.shape)
+    target_HW = resized_mask(np.ascontiguousarray(mask_HW[y0:y1, x0:x1]), size)
+    return target_HW.flip(-1) if view is not None and view.mirrored else target_HW
 
 
 def resized_mask(mask_HW: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import commands
+import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
@@ -157,6 +158,25 @@ def test_images_per_class_shortens_training_alone() -> None:
     for split in ("val", "test"):
         assert few.examples[split].ids == all_of_them.examples[split].ids
     assert set(few.examples["train"].ids) < set(all_of_them.examples["train"].ids)
+
+
+def test_training_on_train_fullsup_sees_so_many_boxes_of_each_class_and_no_more() -> None:
+    """Those that are held out for validation are some of them; the training images are left alone."""
+
+    class WithFullsup(Shapes):
+        def read_splits(self) -> Splits:
+            return super().read_splits()._replace(fullsup=SceneSplit("val", 77, 60))
+
+    options: dict[str, Any] = {"num_train": 40, "num_test": 20, "classes": 3, "num_workers": 0, "val_fraction": 0.2}
+    for kind, name in ((WithFullsup, "val"), (Shapes, "train")):
+        data = kind(train_on="fullsup", images_per_class=4, **options)
+        data.setup()
+        for part, count in (("train", 3), ("val", 1)):
+            assert np.bincount(data.examples[part].split.label_N).tolist() == [count] * 3
+            assert all(image_id.startswith(f"{name}/") for image_id in data.examples[part].ids)
+        assert not set(data.examples["train"].ids) & set(data.examples["val"].ids)
+    with pytest.raises(ValueError, match="train_on is weaksup or fullsup; got 'boxes'"):
+        Shapes(train_on="boxes")
 
 
 def test_fit_validates_on_the_dataset_s_own_train_fullsup() -> None:

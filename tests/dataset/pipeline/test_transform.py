@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cam_lightning.dataset.augmentation.random_crop import RandomCrop
 from cam_lightning.dataset.augmentation.random_resized_crop import RandomResizedCrop
-from cam_lightning.dataset.pipeline.transform import View, resized_mask, resized_view
+from cam_lightning.dataset.pipeline.transform import View, resized_mask, resized_view, target_of_view
 
 
 def ramp(height: int, width: int) -> np.ndarray:
@@ -145,3 +146,34 @@ def test_a_mask_at_the_input_size_takes_the_nearest_pixel():
     mask_HW = np.array([[0, 1, 255, 0], [1, 1, 0, 255]], np.uint8)
     assert resized_mask(mask_HW, (4, 8)).tolist() == mask_HW.repeat(2, 0).repeat(2, 1).tolist()
     assert resized_mask(mask_HW, (1, 2)).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rectangle", [(0, 0, 60, 40), (10.2, 5.4, 50.6, 33.5), (30, 20, 31, 21)])
+def test_the_target_of_a_view_lies_where_the_object_is_seen(
+    rectangle: tuple[float, float, float, float], mirrored: bool
+) -> None:
+    """The object painted into the image, and the view of that image, show the same pixels."""
+    view, size = View(*rectangle, mirrored), (24, 32)
+    boxes = np.array([[12.0, 8.0, 30.0, 25.0], [40.0, 20.0, 70.0, 90.0]], np.float32)
+    painted = np.zeros((40, 60, 3), np.uint8)
+    painted[8:25, 12:30] = painted[20:, 40:] = 255
+    for mask in (None, (painted[..., 0] > 0).astype(np.uint8)):
+        target = target_of_view(mask, boxes, (40, 60), view, size)
+        assert target.dtype == torch.uint8
+        seen = resized_view(painted, view, size)[0]
+        sure = (seen == 0) | (seen == 255)
+        assert sure.float().mean() > 0.7
+        assert torch.equal(target[sure], (seen[sure] == 255).to(torch.uint8))
+
+
+def test_masks_of_another_size_and_images_of_which_nothing_is_known() -> None:
+    none, boxes = np.zeros((0, 4), np.float32), np.array([[0.0, 0.0, 5.0, 5.0]], np.float32)
+    assert (target_of_view(None, none, (40, 60), None, (4, 6)) == 255).all()
+    half = np.zeros((10, 12), np.uint8)
+    half[:, :6] = 1
+    half[:5, 6:] = 255
+    whole = target_of_view(half, boxes, (40, 60), None, (4, 6))
+    assert whole.tolist() == [[1] * 3 + [255] * 3] * 2 + [[1] * 3 + [0] * 3] * 2, "a mask goes before boxes"
+    right = target_of_view(half, boxes, (40, 60), View(30, 20, 60, 40, False), (4, 6))
+    assert (right == 0).all()
