@@ -77,10 +77,19 @@ IMAGENETTE = Table(
         Row("stride32_backprop", "Backprop on GoogLeNet-GAP, map 7×7", "googlenet_gap_stride32_backprop"),
         Row("stride8_backprop", "Backprop on GoogLeNet-GAP, map 28×28", "googlenet_gap_stride8_backprop"),
         Row("no_conv_backprop", "Backprop on GoogLeNet-GAP without its convolution", "googlenet_gap_no_conv_backprop"),
-        Row("stride32_no_conv_backprop", "Backprop on GoogLeNet-GAP without it, 7×7", "googlenet_gap_stride32_no_conv_backprop"),
-        Row("stride8_no_conv_backprop", "Backprop on GoogLeNet-GAP without it, 28×28", "googlenet_gap_stride8_no_conv_backprop"),
+        Row(
+            "stride32_no_conv_backprop", "Backprop on GoogLeNet-GAP without it, 7×7",
+            "googlenet_gap_stride32_no_conv_backprop",
+        ),
+        Row(
+            "stride8_no_conv_backprop", "Backprop on GoogLeNet-GAP without it, 28×28",
+            "googlenet_gap_stride8_no_conv_backprop",
+        ),
         Row("ten_crop_text", "GoogLeNet-GAP, ten crops", "googlenet_gap_ten_crop", "largest_component"),
-        Row("ten_crop", "GoogLeNet-GAP, ten crops, the authors' boxes", "googlenet_gap_ten_crop", "", None, (None, 42.9)),
+        Row(
+            "ten_crop", "GoogLeNet-GAP, ten crops, the authors' boxes",
+            "googlenet_gap_ten_crop", "", None, (None, 42.9),
+        ),
         Row("heuristic", "GoogLeNet-GAP, heuristic", "googlenet_gap_ten_crop", "top5_heuristic", None, (None, 37.1)),
         Row("googlenet_published", "GoogLeNet, as published", "googlenet_published", "", (31.9, 11.3), (60.09, 49.34)),
         Row(
@@ -91,8 +100,14 @@ IMAGENETTE = Table(
             "published_ten_crop_text", "GoogLeNet, as published, ten crops", "googlenet_published_ten_crop",
             "largest_component",
         ),
-        Row("published_ten_crop", "GoogLeNet, as published, ten crops, the authors' boxes", "googlenet_published_ten_crop"),
-        Row("published_heuristic", "GoogLeNet, as published, heuristic", "googlenet_published_ten_crop", "top5_heuristic"),
+        Row(
+            "published_ten_crop", "GoogLeNet, as published, ten crops, the authors' boxes",
+            "googlenet_published_ten_crop",
+        ),
+        Row(
+            "published_heuristic", "GoogLeNet, as published, heuristic",
+            "googlenet_published_ten_crop", "top5_heuristic",
+        ),
         Row("squeezenet1_0", "SqueezeNet 1.0, as published", "squeezenet1_0_published"),
         Row("squeezenet1_1", "SqueezeNet 1.1, as published", "squeezenet1_1_published"),
         Row("efficientnet_lite0", "EfficientNet-lite0, as published", "efficientnet_lite0_published"),
