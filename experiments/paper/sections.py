@@ -151,7 +151,7 @@ def _missing(table: Table, outcomes: Mapping[str, Outcome], plan: Sequence[Job])
         first, run = jobs[0], table.run(row.run)
         seeds = ", ".join(str(job.seed) for job in jobs)
         why = first.lacks or ("cut off or failed" if state(first.path) else "not run yet")
-        rows.append((row.title, seeds, why, f"{run.hours:g}", without_places(first.said)))
+        rows.append((row.title, seeds, why, f"{run.hours:.2g}", without_places(first.said)))
     return Grid(("", "seeds", "why", "hours a seed, about", "command, of the first of them"), rows)
 
 
