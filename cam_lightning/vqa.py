@@ -17,6 +17,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from pathlib import Path
 
     from cam_lightning.build import build_data, build_feature_network, instantiate, plain
+    from cam_lightning.dataset.vqa import Vqa
     from cam_lightning.feature.answering import answered, fit_answers, vocabulary
     from cam_lightning.feature.probing import lengths_one
     from cam_lightning.feature.reader import FeatureReader
@@ -28,7 +29,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     inherit_from_checkpoint(config, run)
     network = build_feature_network(config)
     data = build_data(config)
-    if not hasattr(data, "questions"):
+    if not isinstance(data, Vqa):
         raise ValueError("vqa needs data with questions: dataset=vqa")
     recipe = instantiate(config.answers)
     known = vocabulary(data.questions["train"], recipe)

@@ -58,9 +58,7 @@ def timm_gap(
     if tag and tag not in tags:
         known = f"it publishes {', '.join(tags)}" if tags else "it publishes none"
         raise ValueError(f"timm has no weights {tag!r} of {architecture}: {known}")
-    size = (
-        None if image_size is None else (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    )
+    size = _height_and_width(image_size)
     plan = _plan(trunk)
     if plan is not None and not _gives_map(plan):
         network = _of_tokens(num_classes, trunk, plan, pool, head, size)
@@ -159,7 +157,7 @@ def _created(trunk: str, size: tuple[int, int] | None) -> tuple[nn.Module, dict[
     refused: TypeError | None = None
     for options in token_options(size):
         try:
-            return _timm().create_model(trunk, pretrained=False, **options), options
+            return _timm().create_model(trunk, pretrained=False, **options), dict(options)
         except TypeError as error:
             refused = error
     raise ValueError(f"timm's {trunk} does not take backbone.image_size: {refused}") from refused

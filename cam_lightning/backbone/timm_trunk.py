@@ -43,8 +43,9 @@ class TokenTrunk(nn.Module):
         self.name = name
         self.built_for = size
         self.whole = whole
+        self.multiple = 1
+        self.only_size: tuple[int, int] | None = None
         shadow = copy.deepcopy(self).eval().to("meta")
-        shadow.multiple, shadow.only_size = 1, None
         image = torch.zeros(1, 3, *size, device="meta")
         native_BKhw = shadow._map(image)
         self.channels = int(native_BKhw.shape[1])
@@ -108,9 +109,9 @@ class TokenTrunk(nn.Module):
         return (tokens_BND if norm is None else norm(tokens_BND)).unflatten(1, layout.grid).permute(0, 3, 1, 2)
 
     def _require_fitting(self, height: int, width: int) -> None:
-        if self.only_size not in (None, (height, width)):
+        if self.only_size is not None and self.only_size != (height, width):
             raise ValueError(
-                f"{self.name} takes images of {self.only_size[0]}×{self.only_size[1]} alone, as it was built, not "  # type: ignore[index]
+                f"{self.name} takes images of {self.only_size[0]}×{self.only_size[1]} alone, as it was built, not "
                 f"{height}×{width}; give that size, or build it for yours: backbone.image_size=[{height},{width}]"
             )
         if height % self.multiple or width % self.multiple:

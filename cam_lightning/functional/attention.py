@@ -32,7 +32,7 @@ def attention_kept(network: nn.Module) -> Iterator[list[Tensor]]:
     try:
         for layer in layers:
             layer.fused_attn = False  # type: ignore[assignment]
-            handles.append(layer.attn_drop.register_forward_hook(keep))  # type: ignore[operator,union-attr]
+            handles.append(layer.attn_drop.register_forward_hook(keep))  # type: ignore[union-attr]
         yield kept
     finally:
         for handle in handles:

@@ -40,7 +40,9 @@ def broken_tensor(network: nn.Module) -> str:
 
 def broken_among(tensors: Iterable[tuple[str, Tensor]], what: str) -> str:
     """In words that begin with `what`, the first of some tensors that is not finite, and how many there are."""
-    broken = [(name, value) for name, value in tensors if value.is_floating_point() and not _is_finite(value)]
+    # Tensors without values (the meta device) have none that could be broken.
+    with_values = [(name, value) for name, value in tensors if value.is_floating_point() and not value.is_meta]
+    broken = [(name, value) for name, value in with_values if not _is_finite(value)]
     if not broken:
         return ""
     name, value = broken[0]

@@ -185,14 +185,11 @@ class ThresholdCurve(CounterMetric):
         specs: dict[str, Spec] = {}
         for of, title in KEYS.items():
             for rule, label in rules.items():
-                if of not in {"selected": self.selected, "label_free": self.label_free}.get(rule, KEYS):
-                    continue
                 key = f"{of}@{rule}"
                 specs[key] = Spec(f"{title}, {label}", family="localization error", of=of, role="variant", label=label)
                 if rule in RULES:
                     specs[f"{key}/threshold"] = Spec("threshold", "number", better=None, of=key, role="threshold")
-        if self.num_boxed is not None:
-            specs[COST] = Spec("validation images with boxes, which chose a threshold", "count", better=None)
+        specs[COST] = Spec("validation images with boxes, which chose a threshold", "count", better=None)
         return specs
 
     def chosen(self) -> dict[str, float]:

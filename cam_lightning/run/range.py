@@ -3,7 +3,7 @@
 _ranges_: {learning_rate: ">= 0", units: "whole, >= 1", map_size: "whole, >= 1 or null", rectify: true or false}
 
 A range is one alternative or several with `or` between them: bounds with commas between, `whole` among them for whole
-numbers, or a word as it stands, `null`, `true` and `false` among them. Numbers are finite. Of a list or a mapping
+numbers, or a word as it stands, `null`, `true` and `false` among them; `path` is any text. Numbers are finite. Of a list or a mapping
 every value must be in the range.
 """
 
@@ -45,6 +45,8 @@ def _fits(value: Any, alternative: str) -> bool:
     if parts[0] != "whole" and parts[0].partition(" ")[0] not in _BOUNDS:
         if value is None or isinstance(value, bool):
             return alternative == _text(value)
+        if alternative == "path":
+            return isinstance(value, str) and value != ""
         return str(value) == alternative and alternative not in ("true", "false", "null")
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return is_number and all(_holds(value, part) for part in parts)

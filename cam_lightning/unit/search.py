@@ -16,6 +16,10 @@ from cam_lightning.unit.strongest_images import StrongestImages
 from cam_lightning.unit.weight import ClassUnits, strongest_units, unit_weights
 
 
+NUM_CLASSES = 20
+"""How many are shown where nobody says which."""
+
+
 class FoundUnits(NamedTuple):
     """All that a page of units shows."""
 
@@ -41,16 +45,17 @@ def search_units(
     network: Any,
     data: LocalizationDataModule,
     split: str = "test",
-    classes: int | str | Sequence[str] = 20,
+    classes: int | str | Sequence[str] | None = None,
     num_units: int = 5,
     num_images: int = 8,
     threshold: float = 0.5,
 ) -> FoundUnits:
     """Looks through every image of a split, as evaluation sees it, by a network in eval mode.
 
-    `classes` are shown: the first so many, or names. Raises ValueError for options that cannot be, a network whose
+    `classes` are shown: the first so many, or names; None: the first `NUM_CLASSES`. Raises ValueError for options that cannot be, a network whose
     head is not linear, and a split that there is not; OSError for an image that cannot be read.
     """
+    classes = NUM_CLASSES if classes is None else classes
     for name, number in (("classes", classes), ("num_units", num_units), ("num_images", num_images)):
         if isinstance(number, int) and number < 1:
             raise ValueError(f"{name} is at least 1; got {number}")

@@ -425,7 +425,10 @@ def test_every_key_that_an_evaluation_logs_was_told_beforehand(data: Any, method
     data.setup()
     data.examples["val"] = data.examples["test"]
     testing.validate(method, datamodule=data, verbose=False)
-    assert set(logged(testing)) == told
+    # Thresholds that a validation chose are told too, for the test that they are carried to.
+    carried = {key for key in told if "@selected" in key or "@label_free" in key or key.endswith("_for_selection")}
+    assert set(logged(testing)) == told - carried
+    assert carried < told
     assert without_boxes < told
     assert {"val/gt_known_error", "val/localization_error/top1@oracle"} <= told - without_boxes
     assert {"val/loss", "val/num_with_boxes", "val/num_degenerate_maps"} <= without_boxes

@@ -21,7 +21,9 @@ def composed(*overrides: str) -> object:
 
 def test_every_kind_is_found_where_the_part_is() -> None:
     config = composed("dataset=tiny_imagenet", "logger=wandb")
-    assert set(declared(config, "path")) == {"dataset.root", "dataset.class_index", "backbone.weights"}
+    assert set(declared(config, "path")) == {
+        "dataset.root", "dataset.class_index", "backbone.weights", "metric.threshold_curve.label_free",
+    }  # fmt: skip
     assert set(declared(config, "manner")) == {
         "dataset.num_workers",
         "trainer.timeout_minutes",

@@ -29,7 +29,8 @@ def objects_of(split: ImageSplit, index: int, size: tuple[int, int]) -> dict[str
     Raises ValueError for data that are not annotated so.
     """
     while isinstance(split, Subset):
-        split, index = split.split, int(split.indices[index])
+        index = int(split.indices[index])
+        split = split.split
     if not isinstance(split, ObjectSplit):
         raise ValueError(
             "these data do not say where each object is: dataset=ade20k and dataset=sun_objects do, without a crop"

@@ -20,8 +20,12 @@ DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml") if pat
 AUGMENTATIONS = sorted(path.stem for path in (CONF / "dataset" / "augmentation").glob("*.yaml"))
 NONSENSE = [-1, -0.5, math.nan, math.inf, -math.inf, "abc", [], [1, 2, 3], True, 10**12]
 NUMBERS_BY_DEFAULT_NULL = {"train_size", "images_per_class", "num_workers"}
-UNBOUNDED = {"batch_size", "num_train", "num_test", "images_per_class"}
-"""A batch is never larger than the split, and a million scenes are drawn when they are asked for."""
+UNBOUNDED = {
+    "batch_size", "num_train", "num_test", "images_per_class", "categories", "train_per_class", "test_per_class",
+    "min_captions", "negatives", "negatives_per_positive",
+}  # fmt: skip
+"""A batch is never larger than the split, a million scenes are drawn when they are asked for, and of images and
+categories there are as many as there are."""
 MAY_BE_TRUE = {"first_pixel"}
 """true is 1, which it may be."""
 
