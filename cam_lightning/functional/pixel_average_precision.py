@@ -59,3 +59,17 @@ def pixel_average_precision(counts_2Q: np.ndarray) -> float:
     precision_Q, recall_Q = precision_and_recall(counts_2Q)
     gained_Q = recall_Q - np.append(recall_Q[1:], 0.0)
     return float(np.nansum(precision_Q * gained_Q))
+
+
+def peak_overlap(counts_2Q: np.ndarray) -> tuple[float, int]:
+    """The best IoU of all pixels that score at least a bin's lower edge with all object pixels, and that bin.
+
+    The lowest of equally good bins. Zhu et al. 2022 (ECCV, DA-WSOL) call it pIoU. Raises ValueError as
+    `precision_and_recall`.
+    """
+    object_Q, background_Q = counts_2Q[:, ::-1].cumsum(1)[:, ::-1]
+    if object_Q[0] == 0:
+        raise ValueError("the overlap of pixels needs at least one object pixel in the masks")
+    overlap_Q = object_Q / (object_Q[0] + background_Q)
+    best = int(overlap_Q.argmax())
+    return float(overlap_Q[best]), best

@@ -1,4 +1,4 @@
-"""PxAP: the area under the precision-recall curve of pixels, over a whole dataset with masks."""
+"""PxAP and pIoU: the area under the precision-recall curve of pixels, and their best overlap, over a whole dataset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cam_lightning.contracts import GroundTruth, Localization, Spec
-from cam_lightning.functional.pixel_average_precision import count_pixels, pixel_average_precision
+from cam_lightning.functional.pixel_average_precision import count_pixels, peak_overlap, pixel_average_precision
 from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.metric.counter import CounterMetric
 
@@ -17,7 +17,8 @@ class PixelAveragePrecision(CounterMetric):
 
     All pixels of the dataset make one curve. Maps are upsampled to the masks' size, which is the network's input;
     `interval` lies between thresholds, the other options are those of `PostProcessing`. Where a dataset has no masks
-    nothing is counted. Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py.
+    nothing is counted. Choe et al. 2020, section 3; clovaai/wsolevaluation, evaluation.py. Beside it the overlap of the
+    same pixels with the masks at the best threshold of the split, an oracle (pIoU, Zhu et al. 2022).
     """
 
     needs_maps = True
@@ -55,13 +56,23 @@ class PixelAveragePrecision(CounterMetric):
         return count_pixels(score_HW, mask_HW, self.thresholds_Q)
 
     def compute(self) -> dict[str, float]:
-        """`pixel_average_precision`, as a fraction; nothing where no image had a mask."""
+        """`pixel_average_precision`, and `peak_iou` with its `/threshold`; nothing where no image had a mask."""
         if self.count("num_images") == 0:
             return {}
-        return {"pixel_average_precision": pixel_average_precision(self.pixels.cpu().numpy())}
+        pixels = self.pixels.cpu().numpy()
+        overlap, best = peak_overlap(pixels)
+        return {
+            "pixel_average_precision": pixel_average_precision(pixels),
+            "peak_iou": overlap,
+            "peak_iou/threshold": float(np.append(self.thresholds_Q, 1.0)[best]),
+        }
 
     def specs(self) -> dict[str, Spec]:
-        key = "pixel_average_precision"
+        family = "pixel average precision"
         return {
-            key: Spec("pixel average precision (PxAP)", better="higher", family="pixel average precision", label="PxAP")
+            "pixel_average_precision": Spec(
+                "pixel average precision (PxAP)", better="higher", family=family, label="PxAP"
+            ),
+            "peak_iou": Spec("mask IoU at the best threshold (pIoU)", better="higher", family=family, label="pIoU"),
+            "peak_iou/threshold": Spec("threshold", "number", better=None, of="peak_iou", role="threshold"),
         }

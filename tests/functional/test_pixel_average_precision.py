@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cam_lightning.functional.pixel_average_precision import (
     count_pixels,
+    peak_overlap,
     pixel_average_precision,
     precision_and_recall,
 )
@@ -122,3 +123,13 @@ def test_equals_the_benchmark(reference_data: Path) -> None:
     )
     assert isinstance(counts_2Q, np.ndarray)
     assert 100 * pixel_average_precision(counts_2Q) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_best_overlap_by_hand() -> None:
+    """Of 4 object pixels 3 score 0.6 or more and 1 only 0.2; of background one is as high, four are at 0.2."""
+    counts_2Q = np.array([[0, 1, 2, 1], [0, 4, 1, 0]])
+    # At each lower edge: 4 / 9, 4 / 9, 3 / 5, 1 / 4.
+    assert peak_overlap(counts_2Q) == (0.6, 2)
+    assert peak_overlap(np.array([[0, 2], [3, 0]])) == (1.0, 1)
+    with pytest.raises(ValueError, match="at least one object pixel"):
+        peak_overlap(np.array([[0, 0], [1, 2]]))

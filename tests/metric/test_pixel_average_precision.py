@@ -43,7 +43,15 @@ def test_equals_all_pixels_sorted_at_once(masked: Any) -> None:
         recall = (kept & (mask_P == 1)).sum() / (mask_P == 1).sum()
         area += (kept & (mask_P == 1)).sum() / kept.sum() * (recall - recall_before)
         recall_before = recall
-    assert metric.compute() == {"pixel_average_precision": pytest.approx(area, abs=1e-12)}
+    values = metric.compute()
+    assert values["pixel_average_precision"] == pytest.approx(area, abs=1e-12)
+    overlaps = []
+    for threshold in metric.thresholds_Q:
+        above = (score_P >= threshold) & (mask_P <= 1)
+        overlaps.append((above & (mask_P == 1)).sum() / (above | (mask_P == 1)).sum())
+    assert values["peak_iou"] == pytest.approx(max(overlaps), abs=1e-12)
+    assert values["peak_iou/threshold"] == metric.thresholds_Q[int(np.argmax(overlaps))]
+    assert values.keys() == metric.specs().keys()
     assert metric.count("num_images") == 120
     assert int(metric.pixels.sum()) == int((mask_BHW <= 1).sum()), "ignored pixels count nowhere"
 
@@ -57,7 +65,8 @@ def test_maps_are_upsampled_to_the_masks(evaluation: Any) -> None:
     for upsample in ("nearest", "bilinear", "bicubic"):
         metric = PixelAveragePrecision(upsample=upsample)
         metric.update(localization, truth._replace(mask_BHW=mask_BHW))
-        assert metric.compute() == {"pixel_average_precision": 1.0}
+        values = metric.compute()
+        assert (values["pixel_average_precision"], values["peak_iou"]) == (1.0, 1.0)
         assert int(metric.pixels.sum()) == 24
 
 
