@@ -3,8 +3,8 @@
 _ranges_: {learning_rate: ">= 0", units: "whole, >= 1", map_size: "whole, >= 1 or null", rectify: true or false}
 
 A range is one alternative or several with `or` between them: bounds with commas between, `whole` among them for whole
-numbers, or a word as it stands, `null`, `true` and `false` among them; `path` is any text. Numbers are finite. Of a list or a mapping
-every value must be in the range.
+numbers, or a word as it stands, `null`, `true` and `false` among them; `path` is any text. Numbers are finite. Of a
+list or a mapping every value must be in the range.
 """
 
 from __future__ import annotations

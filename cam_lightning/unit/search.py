@@ -15,7 +15,6 @@ from cam_lightning.run.progress import bar
 from cam_lightning.unit.strongest_images import StrongestImages
 from cam_lightning.unit.weight import ClassUnits, strongest_units, unit_weights
 
-
 NUM_CLASSES = 20
 """How many are shown where nobody says which."""
 
@@ -52,8 +51,9 @@ def search_units(
 ) -> FoundUnits:
     """Looks through every image of a split, as evaluation sees it, by a network in eval mode.
 
-    `classes` are shown: the first so many, or names; None: the first `NUM_CLASSES`. Raises ValueError for options that cannot be, a network whose
-    head is not linear, and a split that there is not; OSError for an image that cannot be read.
+    `classes` are shown: the first so many, or names; None: the first `NUM_CLASSES`. Raises ValueError for options
+    that cannot be, a network whose head is not linear, and a split that there is not; OSError for an image that cannot
+    be read.
     """
     classes = NUM_CLASSES if classes is None else classes
     for name, number in (("classes", classes), ("num_units", num_units), ("num_images", num_images)):
