@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from cam_lightning.run.interruption import SIGNALS, Interrupted, Interruption, outlive_signals
+from cam_lightning.run.interruption import SIGNALS, Interrupted, Interruption
 
 
 @pytest.fixture
@@ -58,31 +58,26 @@ def test_a_second_ctrl_c_does_not_wait(interruption: Interruption) -> None:
 
 
 @pytest.fixture
-def worker(interruption: Interruption) -> Iterator[int]:
-    """A process that was forked from this one, as a data loader's, after it has begun."""
-    ready, has_begun = os.pipe()
-    process = os.fork()
-    if process == 0:
-        # As torch does, whose own handler is not Python's, and ends a worker at once.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        outlive_signals()
-        os.write(has_begun, b"1")
-        time.sleep(20)
-        os._exit(1)
-    assert os.read(ready, 1)
-    yield process
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
+def worker() -> Iterator[subprocess.Popen[str]]:
+    """A process of this one, as a data loader's, after it has begun; libraries that are loaded here start no threads
+    in it, which would get its signals."""
+    code = "import time; from cam_lightning.run.interruption import outlive_signals as o; o(); print(1, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}; time.sleep(20)"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_worker_outlives_a_signal_to_all_processes(worker: int, number: signal.Signals) -> None:
-    subprocess.run(["kill", f"-{int(number)}", str(worker)], check=True)
+def test_a_worker_outlives_a_signal_to_all_processes(worker: subprocess.Popen[str], number: signal.Signals) -> None:
+    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)
     time.sleep(0.2)
-    assert os.waitpid(worker, os.WNOHANG) == (0, 0), "its parent may still need it"
+    assert worker.poll() is None, "its parent may still need it"
 
 
-def test_a_worker_ends_when_its_parent_says_so(worker: int) -> None:
-    os.kill(worker, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+def test_a_worker_ends_when_its_parent_says_so(worker: subprocess.Popen[str]) -> None:
+    worker.terminate()
+    assert worker.wait(timeout=10) == 0
