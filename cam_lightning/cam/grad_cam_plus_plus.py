@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import LayerMap
-from cam_lightning.functional.differentiation import LayerGradients
+from cam_lightning.cam.gradient_map import OneLayerMap
 from cam_lightning.functional.grad_cam_plus_plus import grad_cam_plus_plus
 
 
-class GradCamPlusPlus(LayerMap):
+class GradCamPlusPlus(OneLayerMap):
     """Maps (B, T, h, w) of one layer, float32: see `functional/grad_cam_plus_plus.py` (Chattopadhay et al. 2018).
 
     `layer` is its name, or None: the features that the head reads, as for `cam=grad_cam`. Raises ValueError for
     `batch_size` < 1.
     """
 
-    def __init__(self, layer: str | None = None, batch_size: int = 8) -> None:
-        super().__init__(layer, batch_size)
-
-    def protocol(self) -> dict[str, str | None]:
-        """The rule in words that a results file can hold."""
-        return {"layer": self.layers[0]}
-
-    def combined(self, layers: list[LayerGradients]) -> Tensor:
-        (layer,) = layers
-        return grad_cam_plus_plus(layer.features_BKhw, layer.gradient_BTKhw)
+    def of_layer(self, features_BKhw: Tensor, gradient_BTKhw: Tensor) -> Tensor:
+        return grad_cam_plus_plus(features_BKhw, gradient_BTKhw)

@@ -105,6 +105,29 @@ class LayerMap(GradientMap):
         return map_BThw
 
 
+class OneLayerMap(LayerMap):
+    """What maps of one layer share: its name, and `of_layer` in place of `combined`.
+
+    `layer` is its name, or None: the features that the head reads, as for `cam=grad_cam`. Raises ValueError for
+    `batch_size` < 1.
+    """
+
+    def __init__(self, layer: str | None = None, batch_size: int = 8) -> None:
+        super().__init__(layer, batch_size)
+
+    def protocol(self) -> dict[str, str | None]:
+        """The rule in words that a results file can hold."""
+        return {"layer": self.layers[0]}
+
+    def of_layer(self, features_BKhw: Tensor, gradient_BTKhw: Tensor) -> Tensor:
+        """Maps (B, T, h, w) from the layer's activations and the gradients of the scores by them."""
+        raise NotImplementedError
+
+    def combined(self, layers: list[LayerGradients]) -> Tensor:
+        (layer,) = layers
+        return self.of_layer(layer.features_BKhw, layer.gradient_BTKhw)
+
+
 def maps_together(
     cams: Mapping[str, ActivationMap],
     network: Network,

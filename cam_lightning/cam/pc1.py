@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import LayerMap
-from cam_lightning.functional.differentiation import LayerGradients
+from cam_lightning.cam.gradient_map import OneLayerMap
 from cam_lightning.functional.pc1 import pc1
 
 
-class Pc1(LayerMap):
+class Pc1(OneLayerMap):
     """Maps (B, T, h, w) of one layer, float32: see `functional/pc1.py` (Yasuki and Taki 2024).
 
     `layer` is its name, or None: the features that the head reads, as for `cam=grad_cam`. Raises ValueError for
     `batch_size` < 1.
     """
 
-    def __init__(self, layer: str | None = None, batch_size: int = 8) -> None:
-        super().__init__(layer, batch_size)
-
-    def protocol(self) -> dict[str, str | None]:
-        """The rule in words that a results file can hold."""
-        return {"layer": self.layers[0]}
-
-    def combined(self, layers: list[LayerGradients]) -> Tensor:
-        (layer,) = layers
-        return pc1(layer.features_BKhw, layer.gradient_BTKhw)
+    def of_layer(self, features_BKhw: Tensor, gradient_BTKhw: Tensor) -> Tensor:
+        return pc1(features_BKhw, gradient_BTKhw)
