@@ -94,6 +94,9 @@ def table(folder: Path) -> Table:
         "… of the true class at the best threshold of the test photos": "test/gt_known_error@oracle",
     }.items():
         shown.add_row(what, f"{100 * (1 - full[key]):.1f}")
+    # Of each photo the maps of five guesses and of the true class; the box of one without a region is the whole photo.
+    without = full["test/num_degenerate_maps"] / (6 * full["test/num_images"])
+    shown.add_row("maps that name no region", f"{100 * without:.1f}")
     return shown
 
 

@@ -107,9 +107,10 @@ def test_its_rows_are_scikit_learn_s(run_dir: Path, world: Path) -> None:
             features.append(network.trunk((seen / 255 - mean) / std).mean((2, 3))[0].numpy())
     svm = LinearSVC(C=1, max_iter=20_000, random_state=0).fit(np.stack(features), train.label_N)
     found = load(run_dir).classifier
-    assert found.weight.detach().numpy() == pytest.approx(svm.coef_, abs=0.02)
+    # Less what all of them share, which no class is told by.
+    assert found.weight.detach().numpy() == pytest.approx(svm.coef_ - svm.coef_.mean(0), abs=0.02)
     assert found.weight.std() > 0.05
-    assert found.bias.detach().numpy() == pytest.approx(svm.intercept_, abs=0.02)
+    assert found.bias.detach().numpy() == pytest.approx(svm.intercept_ - svm.intercept_.mean(), abs=0.02)
 
 
 def test_evaluate_predict_and_load_take_it(run_dir: Path, world: Path, tmp_path: Path) -> None:

@@ -27,6 +27,12 @@ class Rows(NamedTuple):
     scores: dict[float, float]
     """What cross-validation gave each strength: accuracy, of several labels the mean average precision; or nothing."""
 
+    def centred(self) -> Rows:
+        """The same classifier with rows and biases that sum to zero over the classes."""
+        weight_CK, bias_C = self.weight_CK.astype(np.float64), self.bias_C.astype(np.float64)
+        weight_CK, bias_C = weight_CK - weight_CK.mean(0), bias_C - bias_C.mean()
+        return self._replace(weight_CK=weight_CK.astype(np.float32), bias_C=bias_C.astype(np.float32))
+
     def of(self, features_NK: np.ndarray) -> np.ndarray:
         """float32 (N, C): the scores of features."""
         return features_NK.astype(np.float32) @ self.weight_CK.T + self.bias_C
@@ -38,6 +44,12 @@ class LinearClassifier:
     `c` is the weight of the errors beside that of the rows' length, scikit-learn's C; None chooses the one of `cs`
     that is best on average over `folds` parts of the training images, drawn with `seed`, of equal ones the smallest.
     A subclass says which estimator of scikit-learn's fits.
+
+    `centre` takes the mean of all rows from each, where an image has one label. What they share shifts all scores of an
+    image alike: no ranking and no softmax changes, but class activation maps do. A one-vs-rest machine of many classes
+    scores nearly every image −1; a bias that is kept small cannot hold that, so all rows do, and their maps sink as a
+    whole, below zero even at the object (CUB-200-2011: boxes of 3.8 % of the test photos hit, of centred rows 26.8 %).
+    Rows of a softmax sum to zero by themselves. Rows of several labels answer questions of their own, and stay.
     """
 
     def __init__(
@@ -47,6 +59,7 @@ class LinearClassifier:
         folds: int = 3,
         max_iter: int = 1000,
         seed: int = 0,
+        centre: bool = True,
     ) -> None:
         for option, values in (("c", [] if c is None else [c]), ("cs", list(cs))):
             if not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
@@ -61,6 +74,7 @@ class LinearClassifier:
         self.folds = folds
         self.max_iter = max_iter
         self.seed = seed
+        self.centre = centre
 
     def estimator(self, c: float) -> Any:
         """What scikit-learn fits; of two classes its one row says how much the second is meant."""
@@ -83,7 +97,8 @@ class LinearClassifier:
             if len(self.cs) > 1 and c in (self.cs[0], self.cs[-1]):
                 log.warning("C=%g is at the end of classifier.cs: a better one may lie beyond", c)
         weight_CK, bias_C = self._fit(features_NK, target, num_classes, c)
-        return Rows(weight_CK.astype(np.float32), bias_C.astype(np.float32), c, scores)
+        rows = Rows(weight_CK.astype(np.float32), bias_C.astype(np.float32), c, scores)
+        return rows.centred() if self.centre and target.ndim == 1 else rows
 
     def _fit(
         self, features_NK: np.ndarray, target: np.ndarray, num_classes: int, c: float

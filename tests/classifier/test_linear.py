@@ -42,6 +42,51 @@ def test_rows_score_as_scikit_learn_predicts(kind: Any, num_classes: int) -> Non
 
 
 @BOTH
+def test_centred_rows_say_the_same_of_classes(kind: Any) -> None:
+    features, label = blobs(4, noise=3.0)
+    others, _ = blobs(4, noise=5.0, seed=1)
+    plain = kind(c=0.1, centre=False)(features, label, 4)
+    rows = kind(c=0.1)(features, label, 4)
+    theirs = LinearSVC(C=0.1, random_state=0) if kind is LinearSvm else SklearnLogistic(C=0.1, max_iter=1000)
+    theirs.fit(features.astype(np.float64), label)
+    assert plain.weight_CK == pytest.approx(theirs.coef_, abs=1e-4)
+    assert rows.weight_CK.sum(0) == pytest.approx(0, abs=1e-5)
+    assert rows.bias_C.sum() == pytest.approx(0, abs=1e-5)
+    for column in range(4):
+        ours, before = rows.of(others), plain.of(others)
+        differences = ours - ours[:, [column]], before - before[:, [column]]
+        assert differences[0] == pytest.approx(differences[1], abs=1e-4)
+
+
+def test_rows_of_several_labels_are_not_centred() -> None:
+    features, label = blobs(4)
+    target = np.stack([label < 2, label < 3], axis=1).astype(np.float32)
+    rows, plain = (LinearSvm(c=1, centre=centre)(features, target, 2) for centre in (True, False))
+    assert (rows.weight_CK == plain.weight_CK).all()
+    assert np.abs(rows.weight_CK.sum(0)).max() > 0.1
+
+
+def test_centred_maps_are_positive_where_the_class_is_though_all_others_are_against_it() -> None:
+    """Many classes, large features: each class's part is at one of nine cells, and everywhere lies a strong rest."""
+    random = np.random.default_rng(0)
+    num_classes = 40
+    label = np.repeat(np.arange(num_classes), 5)
+    cells_NKc = np.full((len(label), num_classes + 1, 9), 0.0)
+    cells_NKc[:, num_classes] = 45 + random.normal(size=(len(label), 9))
+    place_N = random.integers(0, 9, len(label))
+    cells_NKc[np.arange(len(label)), label, place_N] = 9
+    features = cells_NKc.mean(2).astype(np.float32)
+    for centre, expected in ((False, 0.0), (True, 1.0)):
+        rows = LinearSvm(c=0.001, centre=centre)(features, label, num_classes)
+        maps_Nc = np.einsum("nkc,nk->nc", cells_NKc, rows.weight_CK[label])
+        assert (maps_Nc[np.arange(len(label)), place_N] > 0).mean() == expected
+        if centre:
+            assert (maps_Nc.argmax(1) == place_N).all()
+        else:
+            assert (maps_Nc.max(1) <= 0).all()
+
+
+@BOTH
 def test_the_strength_is_the_best_of_held_out_parts(kind: Any) -> None:
     features, label = blobs(4, noise=6.0)
     classifier = kind(cs=[1e-7, 0.01, 1.0], folds=4, seed=3)
