@@ -340,7 +340,10 @@ def _localization(config: DictConfig, localizer: Localizer, loggers: list[Logger
     _require_one_overlap(config)
     resolved = plain(config)
     boxes = {"": resolved["box"], **resolved.get("further", {}).get("box", {})}
-    metrics = {arm: _metrics(resolved["metric"], boxes[box], trust) for arm, (_, box) in localizer.arms.items()}
+    metrics = {
+        arm: _metrics(_as_boxed(resolved["metric"], boxes[""], boxes[box]), boxes[box], trust)
+        for arm, (_, box) in localizer.arms.items()
+    }
     evaluators = {name: instantiate(node, trust) for name, node in (config.get("evaluator") or {}).items()}
     part = plain(config.callback.localization)
     sinks = instantiate(part.pop("sinks"), trust, "callback.localization.sinks")
@@ -356,6 +359,22 @@ def _localization(config: DictConfig, localizer: Localizer, loggers: list[Logger
         evaluators=evaluators,
         sinks=sinks,
     )
+
+
+def _as_boxed(nodes: Mapping[str, Any], own: Mapping[str, Any], box: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of a further box generator: where it normalises maps otherwise than the run's own of the same kind, so
+    do those that normalise maps themselves. Their numbers would else stand under its name, and be of the run's own.
+
+    Not where it leaves values raw, of which such metrics make nothing.
+    """
+    changed = {option: box.get(option) for option in ("normalise", "percentile") if own.get(option) != box.get(option)}
+    if own["_target_"] != box["_target_"] or not changed or box.get("normalise") == "none":
+        return dict(nodes)
+    changed |= {"normalise": box.get("normalise")}
+    return {
+        name: node | {key: value for key, value in changed.items() if key in node} if "normalise" in node else node
+        for name, node in nodes.items()
+    }
 
 
 def _metrics(nodes: Mapping[str, Any], box: Any, trust: Sequence[str]) -> dict[str, Any]:

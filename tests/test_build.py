@@ -179,6 +179,22 @@ def test_several_maps_and_boxes_make_an_arm_each(tmp_path: Path) -> None:
     assert len({id(arm.metrics["gt_known_error"]) for arm in callback.arms.values()}) == 4
 
 
+def test_what_normalises_maps_itself_does_so_as_the_further_box_generator_does(tmp_path: Path) -> None:
+    config = composed(
+        "+box@further.box.ivr=largest_component_ivr", "metric=[gt_known_error,threshold_curve,max_box_accuracy]",
+        "trainer=cpu", f"run_dir={tmp_path}",
+    )  # fmt: skip
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    trainer = build_trainer(config, RunDirectory(tmp_path), localizer)
+    (callback,) = (callback for callback in trainer.callbacks if isinstance(callback, LocalizationCallback))  # type: ignore[attr-defined]
+    rules = {name: arm.metrics["max_box_accuracy"].rule for name, arm in callback.arms.items()}
+    assert {name: (rule.normalise, rule.percentile) for name, rule in rules.items()} == {
+        "": ("minmax", None),
+        "ivr": ("ivr", 0.6),
+    }
+    assert callback.arms["ivr"].metrics["threshold_curve"].box.rule.normalise == "ivr"
+
+
 # A network without a map
 
 

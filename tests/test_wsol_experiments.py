@@ -13,9 +13,11 @@ import pytest
 from commands import run
 from omegaconf import OmegaConf
 from test_build import composed
+from test_every_experiment import ilsvrc_tree
 
 from cam_lightning.dataset.imagenet import imagenet_classes
 from cam_lightning.run.place import CONF
+from experiments.leaderboard import main as leaderboard
 
 WSOL = CONF / "experiment" / "wsol"
 DATASETS = {"cub": "Cub200", "ilsvrc": "Ilsvrc", "openimages": "OpenImages30k"}
@@ -223,3 +225,41 @@ def test_a_row_trains_two_steps_and_is_scored(row: tuple[str, str, str], tmp_pat
         assert "boxes or masks of 2 images teach the network" in (tmp_path / "run" / "log.txt").read_text()
     key = "pixel_average_precision" if row[0] == "openimages" else "max_box_accuracy_v2"
     assert 0 <= results[f"test/{key}"] <= 1
+
+
+def test_the_six_methods_on_imagenette_differ_in_nothing_but_the_method() -> None:
+    assert {path.stem for path in (WSOL / "imagenette").glob("*.yaml")} == set(METHODS)
+    plain = OmegaConf.to_container(composed("experiment=paper/imagenette/googlenet_gap"), resolve=True)
+    assert isinstance(plain, dict)
+    for name, target in METHODS.items():
+        config = OmegaConf.to_container(composed(f"experiment=wsol/imagenette/{name}"), resolve=True)
+        assert isinstance(config, dict)
+        assert config["method"]["_target_"].endswith(f".{target}")
+        assert {group for group in plain if config[group] != plain[group]} == (
+            {"metric", "further"} if name == "cam" else {"metric", "further", "method"}
+        )
+        for option in ("learning_rate", "new_layer_rate_factor", "schedule", "optimizer"):
+            assert config["method"][option] == plain["method"][option], (name, option)
+        assert config["further"]["box"] == {"ivr": config["box"] | {"normalise": "ivr"}}
+
+
+@pytest.mark.slow
+def test_a_sweep_over_methods_on_imagenette_is_completed_and_ends_in_a_leaderboard(tmp_path: Path) -> None:
+    root, metadata = ilsvrc_tree(tmp_path / "imagenette", tmp_path / "metadata")
+    command = [
+        "-m", "experiment=wsol/imagenette/cam,wsol/imagenette/adl", f"dataset.root={root}", "sweep=imagenette",
+        f"dataset.metadata={metadata}", "dataset.cache=null", f"paths.runs={tmp_path / 'runs'}", "trainer=cpu",
+        "dataset.image_size=64", "dataset.train_size=64", "dataset.batch_size=4", "backbone.width=0.25",
+        "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.precision=32-true",
+    ]  # fmt: skip
+    run("train", *command, cwd=tmp_path)
+    again = run("train", *command, cwd=tmp_path)
+    assert again.stdout.count("finished before, so skipped") == 2
+    assert leaderboard([str(tmp_path / "runs" / "imagenette"), "--output", str(tmp_path / "board")]) == 0
+    board = (tmp_path / "board" / "leaderboard.md").read_text()
+    rows = {line.split(" | ")[0].removeprefix("| ") for line in board.splitlines() if line.startswith("| ")}
+    assert {"Classification", "Classification, ivr", "Adl", "Adl, ivr", "baseline: centre box"} <= rows
+    header = "| method | runs | fixed ↓ | label-free ↓ | oracle ↓ |"
+    assert header in board, "held-out photos of Imagenette have no boxes that a threshold could be selected by"
+    for title in ("GT-known error, by threshold", "MaxBoxAccV2", "GT-known error by the object's size", "Cost"):
+        assert f"### {title}" in board, title

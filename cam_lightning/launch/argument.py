@@ -28,10 +28,12 @@ def readable(arguments: list[str]) -> list[str]:
     A value that Hydra's grammar has no words for, such as a path with an apostrophe or `=`, is quoted, and so is
     a path with a comma, where it exists or is yet to be made, for Hydra would sweep over its parts. Several maps or
     box generators become the run's own and `further` ones. `--cfg job` shows what a run would really use instead of
-    `${…}`.
+    `${…}`. Before the several parts that a sweep is over stands the first of them alone (`_first_choice`).
     """
     arguments = [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
     arguments = [part for argument in arguments for part in _one_by_one(argument)]
+    if {"-m", "--multirun"} & set(arguments):
+        arguments = [part for argument in arguments for part in (*_first_choice(argument, arguments), argument)]
     if any(key_of(argument) == "resume" for argument in arguments):
         # The run's own config is read after composing: what may change of it need not exist in the defaults.
         arguments = [f"++{each}" if _may_be_new(each) else each for each in arguments]
@@ -65,6 +67,24 @@ def _one_by_one(argument: str) -> list[str]:
         return [argument]
     first, *others = (name.strip() for name in value[1:-1].split(","))
     return [f"{key}={first}", *(f"+{key}@further.{key}.{name}={name}" for name in others)]
+
+
+def _first_choice(argument: str, arguments: list[str]) -> list[str]:
+    """Of several choices of a part, the first: `experiment=a` of `experiment=a,b`; nothing of other arguments.
+
+    What Hydra composes before any job leaves out all that is swept, and its default part need not have the options
+    that are given for those (`dataset.root=…`). Jobs are composed without it (`sweep/sweeper.py`).
+    """
+    key, _, value = argument.partition("=")
+    if argument.startswith("-") or not any((folder / key).is_dir() for folder in (CONF, *config_folders(arguments))):
+        return []
+    try:
+        override = OverridesParser.create().parse_override(argument)
+        if not override.is_choice_sweep():
+            return []
+        return [f"{key}={next(iter(override.sweep_string_iterator()))}"]
+    except HydraException:
+        return []
 
 
 def nameless(arguments: list[str]) -> str:

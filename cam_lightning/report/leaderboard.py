@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A method, or a box that sees nothing."""
+    """A method, one by a further map or box of the same runs, or a box that sees nothing."""
 
     name: str
     is_baseline: bool
@@ -139,13 +139,16 @@ class _Shown:
         keys = dict.fromkeys(key for run in self.runs for key in run.numbers if split_of(key) == "test")
         self.specs = {key: spec_of(key, specs) for key in in_order(keys, specs)}
         self.baselines = list(dict.fromkeys(spec.arm for spec in self.specs.values() if spec.is_baseline))
+        """Arms of boxes that see nothing."""
+        further = (spec.arm for spec in self.specs.values() if spec.arm and not spec.is_baseline)
+        self.arms = ["", *dict.fromkeys(further)]
+        """The runs' own, which has no name, and those by further maps and boxes."""
 
 
 def row_names(table: SweepTable, rows: Sequence[Row]) -> list[str]:
     """What tells the rows apart in as few of their parameters as possible: the method first, then other parts."""
     order = sorted(table.parameters, key=lambda name: (_place(name), "." in name, table.parameters.index(name)))
-    targets = ((row.finished[0].config.get("method") or {}).get("_target_", "run") for row in rows)
-    named = [str(target).rpartition(".")[2] for target in targets]
+    named = [_method(row.finished[0]) for row in rows]
     for parameter in order:
         if len(set(named)) == len(rows):
             break
@@ -156,6 +159,16 @@ def row_names(table: SweepTable, rows: Sequence[Row]) -> list[str]:
         if parameter != "method" and len(set(further)) > len(set(named)):
             named = further
     return named
+
+
+def _method(run: RunRecord) -> str:
+    """`HideAndSeek`; of one that is plain classification of a changed network, what changes that: `Adl`."""
+    method = run.config.get("method") or {}
+    target = str(method.get("_target_", "run"))
+    part = str((method.get("network_part") or {}).get("_target_", target))
+    if part.rpartition(".")[0] == target.rpartition(".")[0]:
+        return target.rpartition(".")[2]
+    return "".join(word.capitalize() for word in part.split(".")[-2].split("_"))
 
 
 def _place(parameter: str) -> int:
@@ -171,19 +184,25 @@ def _measure(values: Iterable[float | None]) -> Measure | None:
 def _plate(title: str, note: str, columns: list[Column], shown: _Shown) -> Plate:
     rows = []
     for name, row in zip(shown.names, shown.rows, strict=True):
-        cells = [_cell(column.key, row.finished, shown.specs[column.key]) for column in columns]
-        rows.append(Standing(name, False, row.finished, cells))
+        for arm in shown.arms:
+            cells = _cells(columns, arm, row.finished, shown)
+            if not arm or any(cell.measure for cell in cells):
+                rows.append(Standing(f"{name}, {arm}" if arm else name, False, row.finished, cells))
     rows.sort(key=_rank(columns))
     for arm in shown.baselines:
-        cells = [_cell(_of_arm(column.key, arm), shown.runs, shown.specs[column.key]) for column in columns]
+        cells = _cells(columns, arm, shown.runs, shown)
         if any(cell.measure for cell in cells):
             rows.append(Standing(arm_in_words(arm), True, shown.runs, cells))
     return Plate(title, note, columns, rows)
 
 
+def _cells(columns: list[Column], arm: str, runs: list[RunRecord], shown: _Shown) -> list[Cell]:
+    return [_cell(_of_arm(column.key, arm), runs, shown.specs[column.key]) for column in columns]
+
+
 def _of_arm(key: str, arm: str) -> str:
     split = split_of(key)
-    return f"{split}/{arm}/{key.removeprefix(f'{split}/')}"
+    return f"{split}/{arm}/{key.removeprefix(f'{split}/')}" if arm else key
 
 
 def _cell(key: str, runs: list[RunRecord], spec: Spec) -> Cell:

@@ -52,6 +52,10 @@ class JobSweeper(Sweeper):
         if any(override.get_key_element() == "run_dir" for override in overrides):
             sys.exit("error: run_dir is one run's directory; the folder of a sweep is sweep=NAME, below paths.runs")
         self.swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+        # What the sweep itself was composed with stands in for what is swept; it is of no job.
+        stand_ins = [one for one in overrides if one.get_key_element() in self.swept and not one.is_sweep_override()]
+        overrides = [one for one in overrides if one not in stand_ins]
+        self.given = [each for each in sys.argv[1:] if each not in {one.input_line for one in stand_ins}]
         try:
             self.run(overrides)
         except OSError as error:
@@ -90,7 +94,7 @@ class JobSweeper(Sweeper):
             [*(one for one in job if key_of(one) != "sweep"), assign("sweep", self.name), assign("run_dir", path)]
             for job, path in left
         ]
-        command = shlex.join(["python", "-m", f"cam_lightning.{self.config.hydra.job.name}", *sys.argv[1:]])
+        command = shlex.join(["python", "-m", f"cam_lightning.{self.config.hydra.job.name}", *self.given])
         for directory in directories:
             queue(directory, command)
         if waiting:

@@ -158,6 +158,33 @@ def test_rows_are_told_apart_by_as_little_as_possible(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_method_that_only_changes_the_network_has_its_name(tmp_path: Path) -> None:
+    make(tmp_path / "runs" / "a", "classification.Classification", 0, 0.5)
+    for number, (method, part) in enumerate([("classification.Classification", "adl.layer"), ("spg.Spg", "spg.Part")]):
+        run = make(tmp_path / "runs" / f"p{number}", method, 0, 0.6 + number / 100)
+        config = (run / "config.yaml").read_text()
+        part = f"{{_target_: mine.{method}, network_part: {{_target_: mine.{part}}}}}"
+        (run / "config.yaml").write_text(config.replace(f"{{_target_: mine.{method}}}", part))
+    (board,) = boards_of(tmp_path / "runs")
+    assert [row.name for row in board.plates[0].rows if not row.is_baseline] == ["Classification", "Adl", "Spg"]
+
+
+def test_further_maps_and_boxes_of_a_run_stand_beside_its_own(tmp_path: Path) -> None:
+    specs = stored(specs_of("test", "ivr"))
+    make(tmp_path / "runs" / "a", "Classification", 0, 0.5)
+    ivr = {"test/ivr/gt_known_error": 0.4, "test/ivr/gt_known_error@selected": 0.35, "test/ivr/max_box_accuracy": 0.7}
+    run = make(tmp_path / "runs" / "b", "Spg", 0, 0.6, results=ivr)
+    results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(results | {"specs": specs}))
+    (board,) = boards_of(tmp_path / "runs")
+    plate = board.plates[0]
+    # By the selected threshold; the run without that arm has one row.
+    assert [row.name for row in plate.rows if not row.is_baseline] == ["Spg, ivr", "Classification", "Spg"]
+    assert [cell.measure and cell.measure.mean for cell in plate.rows[0].cells] == [0.4, 0.35, None, None]
+    assert [column.key for column in plate.columns][0] == "test/gt_known_error"
+    assert [cost.name for cost in board.costs] == ["Classification", "Spg"], "one run, one cost"
+
+
 def test_other_test_images_are_another_board_and_evaluations_of_checkpoints_are_seeds(tmp_path: Path) -> None:
     make(tmp_path / "runs" / "a", "Classification", 0, 0.5)
     make(tmp_path / "runs" / "b", "Classification", 0, 0.5, images=41)

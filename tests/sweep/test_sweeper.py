@@ -559,3 +559,18 @@ def test_results_of_another_search_space_do_not_guide_a_study(sweep: Sweeps, cha
     assert change in output + errors
     assert sweep.started == []
     assert sweep(*reversed(STUDY), *once)[0] == 0, "in another order it is the same question"
+
+
+def test_options_of_the_parts_that_are_swept_need_not_be_those_of_the_default(sweep: Sweeps) -> None:
+    """`shapes`, the default, has no root."""
+    code, output, errors = sweep("dataset=tiny_imagenet,folder", "dataset.root=/photos", "sweep=data")
+    assert code == 0, errors
+    assert sweep.options("dataset", "dataset.root") == [("tiny_imagenet", "/photos"), ("folder", "/photos")]
+    assert [path.name.rpartition("_")[0] for path in sweep.directories()] == ["dataset-tiny_imagenet", "dataset-folder"]
+    for (command, _, _), directory in zip(sweep.started, sweep.directories(), strict=True):
+        assert sum(argument.startswith("dataset=") for argument in command) == 1
+        assert "dataset=tiny_imagenet dataset=" not in json.dumps(json.loads((directory / "status.json").read_text()))
+    code, _, errors = sweep("dataset=tiny_imagenet,folder", "dataset.rot=/photos", "sweep=typo")
+    assert code != 0
+    assert "dataset.rot" in errors
+    assert sweep.started == [], "said before any job begins"
