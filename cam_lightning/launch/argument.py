@@ -75,7 +75,7 @@ def _first_choice(argument: str, arguments: list[str]) -> list[str]:
     What Hydra composes before any job leaves out all that is swept, and its default part need not have the options
     that are given for those (`dataset.root=…`). Jobs are composed without it (`sweep/sweeper.py`).
     """
-    key, _, value = argument.partition("=")
+    key = argument.partition("=")[0]
     if argument.startswith("-") or not any((folder / key).is_dir() for folder in (CONF, *config_folders(arguments))):
         return []
     try:

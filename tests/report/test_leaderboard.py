@@ -181,7 +181,7 @@ def test_further_maps_and_boxes_of_a_run_stand_beside_its_own(tmp_path: Path) ->
     # By the selected threshold; the run without that arm has one row.
     assert [row.name for row in plate.rows if not row.is_baseline] == ["Spg, ivr", "Classification", "Spg"]
     assert [cell.measure and cell.measure.mean for cell in plate.rows[0].cells] == [0.4, 0.35, None, None]
-    assert [column.key for column in plate.columns][0] == "test/gt_known_error"
+    assert plate.columns[0].key == "test/gt_known_error"
     assert [cost.name for cost in board.costs] == ["Classification", "Spg"], "one run, one cost"
 
 

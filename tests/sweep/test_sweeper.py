@@ -563,7 +563,7 @@ def test_results_of_another_search_space_do_not_guide_a_study(sweep: Sweeps, cha
 
 def test_options_of_the_parts_that_are_swept_need_not_be_those_of_the_default(sweep: Sweeps) -> None:
     """`shapes`, the default, has no root."""
-    code, output, errors = sweep("dataset=tiny_imagenet,folder", "dataset.root=/photos", "sweep=data")
+    code, _, errors = sweep("dataset=tiny_imagenet,folder", "dataset.root=/photos", "sweep=data")
     assert code == 0, errors
     assert sweep.options("dataset", "dataset.root") == [("tiny_imagenet", "/photos"), ("folder", "/photos")]
     assert [path.name.rpartition("_")[0] for path in sweep.directories()] == ["dataset-tiny_imagenet", "dataset-folder"]
