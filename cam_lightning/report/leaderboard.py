@@ -97,15 +97,12 @@ def _board(title: str, runs: list[RunRecord]) -> Board:
     keys = list(shown.specs)
     own = [key for key in keys if not shown.specs[key].arm and not shown.specs[key].of and shown.specs[key].better]
     swept = [key for key in own if f"{key}@oracle" in keys]
-    plates = [
-        _plate(
-            f"{in_words(shown.specs[key].title)}, by threshold",
-            _RULE_NOTE if key == swept[0] else "",
-            [Column(f"{key}{rule}", RULES[rule]) for rule in RULES if f"{key}{rule}" in keys],
-            shown,
-        )
-        for key in swept
-    ]
+    plates = []
+    for key in swept:
+        rules = [rule for rule in RULES if f"{key}{rule}" in keys]
+        note = " ".join(_RULE_NOTES[rule] for rule in rules) if key == swept[0] else ""
+        columns = [Column(f"{key}{rule}", RULES[rule]) for rule in rules]
+        plates.append(_plate(f"{in_words(shown.specs[key].title)}, by threshold", note, columns, shown))
     families: dict[str, list[str]] = {}
     for key in own:
         if key not in swept:
@@ -122,10 +119,12 @@ def _board(title: str, runs: list[RunRecord]) -> Board:
 
 _MANY = 3
 """So many numbers of one family have a table of their own."""
-_RULE_NOTE = (
-    "Fixed: the run's own threshold, chosen beforehand. Selected: the best of the validation split by its boxes. "
-    "Label-free: chosen there without any box. Oracle: the best of the test split itself, known to nobody beforehand."
-)
+_RULE_NOTES = {
+    "": "Fixed: the run's own threshold, chosen beforehand.",
+    "@selected": "Selected: the best of the validation split by its boxes.",
+    "@label_free": "Label-free: chosen on the validation split without any box.",
+    "@oracle": "Oracle: the best of the test split itself, known to nobody beforehand.",
+}
 
 
 class _Shown:
