@@ -11,14 +11,18 @@ from cam_lightning.contracts import Proposals
 from cam_lightning.functional.box import rescale
 from cam_lightning.functional.component_boxes import component_boxes
 
+GUESSES = 5
+"""What top-5 localization counts."""
+
 
 class AllComponents(LargestComponent):
     """Up to `most` boxes per map, one for each component, the one of most pixels first; options as its base's.
 
     The largest components of all ranked classes come first, then the second ones, and so on: the first T boxes are
-    those of `LargestComponent`, and with them every error of top-1, top-5 and GT-known localization; further boxes
-    are for what asks of all (`metric/box_recall.py`) and for people. A map of fewer components has its first box again
-    in place of those that it lacks, one that names no region the whole image. Raises ValueError for `most` below 1.
+    those of `LargestComponent`, and with them every error of top-1, top-5 and GT-known localization (where there are
+    fewer than five classes, the first box stands for the guesses that are lacking). Further boxes are for what asks of
+    all, `metric/box_recall.py`, and for people. A map of fewer components has its first box again in place of those
+    that it lacks, one that names no region the whole image. Raises ValueError for `most` below 1.
     """
 
     def __init__(
@@ -53,8 +57,9 @@ class AllComponents(LargestComponent):
                 if self.frame == "input":
                     box_M4 = rescale(box_M4[None], torch.tensor([frame_size]), size_2[None])[0]
                 boxes_BMT4[b, : len(box_M4), t] = box_M4
-        ranks = tuple(range(T)) * self.most
-        return Proposals(boxes_BMT4.flatten(1, 2), ranks, first.degenerate_BP.repeat(1, self.most))
+        order = [*range(T), *[0] * (GUESSES - T), *range(T, T * self.most)]
+        boxes_BP4 = boxes_BMT4.flatten(1, 2)[:, order]
+        return Proposals(boxes_BP4, tuple(p % T for p in order), first.degenerate_BP.repeat(1, self.most)[:, order])
 
     def _components(self, map_hw: np.ndarray, size: tuple[int, int]) -> Tensor:
         return torch.from_numpy(component_boxes(map_hw, size, self.threshold, self.rule)[: self.most])
