@@ -6,6 +6,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,8 @@ class LocalizationDataModule(LightningDataModule):
         )
         self.num_workers = None if num_workers is None else whole("dataset.num_workers", num_workers, 0, MOST_WORKERS)
         self.seed = check_seed("dataset.seed", seed)
+        if isinstance(class_index, str) and not Path(class_index).expanduser().is_file():
+            raise FileNotFoundError(f"dataset.class_index={class_index} is no file")
         self.class_index = class_index
         self.on_bad_image = on_bad_image
         self.skipped = SkippedImages()
