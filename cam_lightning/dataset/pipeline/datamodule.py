@@ -28,6 +28,7 @@ from cam_lightning.dataset.pipeline.split import (
     fingerprint,
     first_per_class,
     hold_out,
+    images_per_class,
     keep_classes,
 )
 from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
@@ -317,11 +318,7 @@ def _chosen(classes: Any, names: list[str]) -> list[int]:
 
 
 def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -> None:
-    if split.target_NC is None:
-        counts = np.bincount(split.label_N, minlength=len(names))
-    else:
-        counts = np.nansum(split.target_NC, axis=0)
-    empty = [names[i] for i in np.flatnonzero(counts == 0)]
+    empty = [names[i] for i in np.flatnonzero(images_per_class(split, len(names)) == 0)]
     if empty:
         raise ValueError(
             f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: "
