@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from cam_lightning.build import (
 )
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.contracts import NoClassMapError
+from cam_lightning.launch.range import with_own_ranges
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import inherit_from_checkpoint
 from cam_lightning.logger.wandb import WandbLogger
@@ -129,6 +132,49 @@ def test_what_a_checkpoint_brings_is_in_its_ranges_too(
     monkeypatch.setattr("cam_lightning.launch.stored.command_line", lambda: overrides)
     with pytest.raises(ValueError, match=says):
         inherit_from_checkpoint(config)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "value", "says"),
+    [
+        ({"threshold": ">= -100"}, float("nan"), r"box\.threshold is >= -1e38, <= 1e38; got nan"),
+        ({}, "wide", r"box\.threshold is >= -1e38, <= 1e38; got 'wide'"),
+        ({"threshold": "whole, >= 5"}, 0.25, None),
+        ({"threshold": "no words of ours"}, 0.25, None),
+    ],
+)
+def test_a_checkpoint_does_not_say_what_its_own_options_may_be(
+    ranges: dict[str, str], value: Any, says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of an earlier version would refuse what is allowed now, and anybody's would allow anything."""
+    parts = rebuilt_from(composed("run_dir=/run")) | {"_ranges_": {"seed": "any", "hit_iou": "any"}}
+    parts["box"] |= {"threshold": value, "_ranges_": ranges}
+    torch.save({"cam_lightning": {"config": parts}}, tmp_path / "last.ckpt")
+    overrides = [f"checkpoint={tmp_path}/last.ckpt"]
+    config = composed(*overrides, name="evaluate")
+    of_command = dict(config._ranges_)
+    monkeypatch.setattr("cam_lightning.launch.stored.command_line", lambda: overrides)
+    with pytest.raises(ValueError, match=says) if says else contextlib.nullcontext():
+        inherit_from_checkpoint(config)
+    assert dict(config._ranges_) == of_command
+    if says is None:
+        assert config.box.threshold == value
+        assert config.box._ranges_ == composed("run_dir=/run").box._ranges_
+
+
+def test_stored_parts_get_the_ranges_of_what_their_yamls_compose_to() -> None:
+    """Bases included; a part of another package keeps its own, and what builds nothing has none."""
+    config = composed("method=acol", "backbone=googlenet_gmp", "trainer=gpu", "run_dir=/run")
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    stored = copy.deepcopy(plain)
+    stored["method"]["_ranges_"] = stored["trainer"]["_ranges_"] = {"learning_rate": "any"}
+    del stored["backbone"]["_ranges_"]
+    stored["paths"]["_ranges_"] = {"runs": "path"}
+    theirs = {"_target_": "theirs.Net", "_ranges_": {"size": "any"}, "part": dict(stored["box"], _ranges_={})}
+    found = with_own_ranges(stored | {"theirs": theirs})
+    assert found.pop("theirs") == theirs | {"part": plain["box"]}
+    assert found == plain
+    assert "units" in found["backbone"]["_ranges_"]
 
 
 # What stands side by side

@@ -105,6 +105,25 @@ def test_a_truncated_photo_is_named_by_the_check(photos: Path, job: Any) -> None
     assert f"{photos}/images/test/dog/b.jpg is truncated" in text
 
 
+@pytest.mark.parametrize(
+    ("first", "length", "deep"), [(0.4, 200, True), (0.6, 64, True), (0.8, 400, True), (0.5, 99, False)]
+)
+def test_zeroed_blocks_of_a_photo_are_found(first: float, length: int, deep: bool, photos: Path, job: Any) -> None:
+    """As a disk that fails leaves them; its header is whole, and decoders show noise without a word."""
+    asked = ("dataset=folder", f"dataset.root={photos}", "dataset.format=voc", f"deep={deep}")
+    job(check_data, *asked)
+    broken = photos / "images/train/dog/c.jpg"
+    whole = broken.read_bytes()
+    place = int(first * len(whole))
+    broken.write_bytes(whole[:place] + bytes(length) + whole[place + length :])
+    with pytest.raises(ValueError, match="found wrong with the data: 1, and all of it is in "):
+        job(check_data, *asked)
+    text = (job.folder / "check.txt").read_text()
+    assert "wrong: unreadable (1)" in text
+    assert f"{broken} cannot be read as an image" in text
+    assert "it is damaged: zeros lie where" in text
+
+
 def test_what_is_not_there_is_said_as_the_dataset_says_it(tmp_path: Path, job: Any) -> None:
     with pytest.raises(ValueError, match="found wrong with the data: 1"):
         job(check_data, "dataset=tiny_imagenet", f"dataset.root={tmp_path}")

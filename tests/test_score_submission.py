@@ -94,5 +94,5 @@ def test_an_unknown_option_gets_the_choices(tmp_path: Path) -> None:
         timeout=120,
     )
     assert answer.returncode != 0
-    assert "There is no prediction; score_submission has: blacklist, boxes, labels" in answer.stderr
+    assert "there is no prediction; score_submission has: blacklist, boxes, labels" in answer.stderr
     assert "Did you mean predictions?" in answer.stderr

@@ -383,7 +383,7 @@ WRONG: dict[str, list[str]] = {
             to={scratch}/copy num_workers=100000
             """,
         ),
-        "resize_data dataset=folder dataset.root={photos} dataset.split_seed=1 to={photo_copy}",
+        "resize_data dataset=folder dataset.root={unsplit} dataset.split_seed=1 to={unsplit_copy}",
         "resize_data dataset=folder dataset.root={photos} short_side=33 to={photo_copy}",
         "resize_data dataset=folder dataset.root=/nowhere to={scratch}/copy",
         "check_data dataset=folder dataset.root={photos} run_dir={run}",

@@ -6,12 +6,12 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from cam_lightning.contracts import Spec
 from cam_lightning.run.checkpoint import read_checkpoint
+from cam_lightning.run.choice import nearest
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,8 @@ class Best:
 
 def no_monitor(monitor: str, keys: set[str], why: str = "") -> str:
     """The error, with the few keys that are most alike first, and no more of the baselines' and the counts'."""
-    alike = get_close_matches(monitor, keys, n=3)
-    others = sorted(key for key in keys if not re.search(r"/baseline/|_by_size/|/threshold$", key) and key not in alike)
+    plain = [key for key in keys if not re.search(r"/baseline/|_by_size/|/threshold$", key)]
     return (
         f"callback.checkpoint.monitor={monitor} is not logged by validation{why}. It logs "
-        f"{', '.join([*alike, *others])}; null keeps no best.ckpt"
+        f"{nearest(monitor, keys, sorted(plain))}; null keeps no best.ckpt"
     )

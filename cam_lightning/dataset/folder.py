@@ -259,8 +259,10 @@ class Folder(LocalizationDataModule):
                 f"found wrong in {self.root}: {len(wrong):,}\n  {shown}\nMend them, or leave these images out "
                 "with dataset.on_bad_image=skip. python -m cam_lightning.check_data names them all."
             )
-        for what in wrong:
+        for what in wrong[:10]:
             log.warning("%s", what)
+        if len(wrong) > 10:
+            log.warning("… and %s more; python -m cam_lightning.check_data names them all", f"{len(wrong) - 10:,}")
 
     def _tell_of_boxes(self, parts: dict[str, FolderSplit]) -> None:
         """How many images have boxes, where annotations are read; and that some of these photos are turned."""

@@ -103,9 +103,15 @@ def nameless(arguments: list[str]) -> str:
         except HydraException:
             continue
         if value is None or isinstance(value, int | float):
-            choices = ", ".join(sorted(path.stem for path in (CONF / key).glob("*.yaml")))
-            return f"{argument}: a part is chosen by its name; {key} has: {choices}"
+            return f"{argument}: a part is chosen by its name; {key} has: {', '.join(choices_of(key, arguments))}"
     return ""
+
+
+def choices_of(group: str, arguments: list[str]) -> list[str]:
+    """The names of a group's parts: ours, and those of folders that the command line brings along."""
+    return sorted(
+        {path.stem for folder in (CONF, *config_folders(arguments)) for path in folder.glob(f"{group}/*.yaml")}
+    )
 
 
 def mistyped(name: str, overrides: list[str]) -> str:
@@ -145,25 +151,27 @@ def _defaults(name: str, overrides: list[str]) -> DictConfig:
 
 
 def suggestion(name: str, arguments: list[str]) -> str:
-    """After options that fit nowhere: the choices there, and the nearest of them."""
+    """Of options that fit nowhere: the choices there, and the nearest of them, in one line."""
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    lines = []
+    said = []
     try:
         config = _defaults(name, overrides)
     except HydraException:
-        # A choice that does not exist: Hydra has listed the others.
+        # A choice that does not exist.
         return ""
     for key in (key_of(each) for each in overrides if not (CONF / each.partition("=")[0]).is_dir()):
         parent, _, leaf = key.rpartition(".")
         node = OmegaConf.select(config, parent) if parent else config
+        if parent and node is not None and not OmegaConf.is_config(node):
+            said.append(f"there is no {key}: {parent} is one value, {node!r:.80}")
         if isinstance(node, DictConfig) and leaf not in node:
             choices = sorted(str(choice) for choice in node if not str(choice).startswith("_"))
             near = difflib.get_close_matches(leaf, choices, n=1)
-            hint = f" Did you mean {'.'.join(filter(None, (parent, near[0])))}?" if near else ""
-            lines.append(f"There is no {key}; {parent or name} has: {', '.join(choices)}.{hint}")
-            if any(override.startswith("checkpoint=") for override in overrides):
-                lines.append(f"If it is an option of the checkpoint's own {key.partition('.')[0]}: +{key}=…")
-    return "\n".join(lines)
+            hint = f". Did you mean {'.'.join(filter(None, (parent, near[0])))}?" if near else ""
+            if parent and any(override.startswith("checkpoint=") for override in overrides):
+                hint += f"; if it is an option of the checkpoint's own {key.partition('.')[0]}: +{key}=…"
+            said.append(f"there is no {key}; {parent or name} has: {', '.join(choices)}{hint}")
+    return "; ".join(said)
 
 
 def config_folders(arguments: list[str]) -> list[Path]:

@@ -19,7 +19,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cam_lightning.launch.argument import SEVERAL, mistyped, nameless, readable, suggestion
+from cam_lightning.launch.argument import SEVERAL, mistyped, nameless, readable
+from cam_lightning.launch.composition import fault, hold_hydra_back, let_hydra_speak
 from cam_lightning.launch.error import USER_ERRORS, message, root_cause
 from cam_lightning.launch.guard import require_trusted_hydra
 from cam_lightning.launch.option import keep_paths
@@ -51,6 +52,7 @@ def entry_point(name: str) -> Callable[[], None]:
     def task(config: DictConfig) -> None:
         nonlocal was_composed
         was_composed = True
+        let_hydra_speak()
         if "sweep" in config and HydraConfig.get().mode == RunMode.MULTIRUN:
             run_apart(name, config)
         else:
@@ -59,20 +61,24 @@ def entry_point(name: str) -> Callable[[], None]:
     def main() -> None:
         outlive_reader()
         sys.argv[1:] = readable(sys.argv[1:])
-        if fault := nameless(sys.argv[1:]):
-            sys.exit(f"error: {fault}")
+        if said := nameless(sys.argv[1:]):
+            sys.exit(f"error: {said}")
         register_sweepers()
         try:
             require_trusted_hydra(name, sys.argv[1:])
+            hold_hydra_back()
             task()
         except KeyboardInterrupt:
             # Before a run began, or of a sweep, whose jobs have said for themselves how they ended.
             print("\ninterrupted", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         except SystemExit as stop:
-            if stop.code and not was_composed and (hint := suggestion(name, sys.argv[1:])):
-                print(hint, file=sys.stderr)
+            # Hydra ends the process where it handles what it could not compose.
+            if stop.code and not was_composed and (said := fault(name, sys.argv[1:], stop.__context__)):
+                sys.exit(f"error: {said}")
             raise
+        finally:
+            let_hydra_speak()
 
     return main
 

@@ -12,8 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.launch.option import declared, has_fixed_extent
+from cam_lightning.launch.range import with_own_ranges
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.earlier import upgraded_config
+from cam_lightning.run.option import is_meta
 from cam_lightning.run.override import key_of
 from cam_lightning.run.range import require_ranges
 from cam_lightning.run.trust import require_plain
@@ -68,10 +70,11 @@ def inherit_from_checkpoint(config: DictConfig, run: RunDirectory | None = None)
     if config.checkpoint is None:
         return
     config.checkpoint = str(checkpoint_file(Path(str(config.checkpoint)).expanduser()))
-    saved = OmegaConf.create(read_checkpoint(config.checkpoint)[DESCRIPTION]["config"])
+    saved = OmegaConf.create(with_own_ranges(read_checkpoint(config.checkpoint)[DESCRIPTION]["config"]))
     assigned = {key_of(override) for override in command_line() if "=" in override}
     for part in saved:
-        if part not in config or part in assigned or "experiment" in assigned:
+        # What is said of options that belong to no part is this command's own.
+        if is_meta(part) or part not in config or part in assigned or "experiment" in assigned:
             continue
         given = {key: OmegaConf.select(config, key) for key in assigned if key.startswith(f"{part!s}.")}
         config[part] = saved[part]
@@ -102,7 +105,7 @@ def _read(path: Path) -> DictConfig:
     if not isinstance(content, dict) or "run_dir" not in content or "trainer" not in content:
         raise ValueError(f"{path} is not the configuration of a run of `train`")
     require_plain(content, str(path))
-    return OmegaConf.create(upgraded_config(content))
+    return OmegaConf.create(with_own_ranges(upgraded_config(content)))
 
 
 def _move(node: Any, old: str, new: str) -> None:

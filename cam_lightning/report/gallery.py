@@ -24,6 +24,8 @@ UNREADABLE = (OSError, ValueError, SyntaxError)
 """What Pillow raises for a picture that is damaged."""
 _BAND_EDGES = (0.25, 0.5, 0.75)
 _BANDS = ("below 25 %", "25 to 50 %", "50 to 75 %", "75 % and more")
+_NO_BAND = "not finite"
+"""Of a network that overflowed while it was trained: NaN, which the file has as null."""
 
 
 class Picture(NamedTuple):
@@ -108,11 +110,12 @@ def _facets_of(prediction: Prediction, iou_threshold: float) -> dict[str, str]:
         outcome = "hit" if prediction.ious[0] >= iou_threshold else "miss"
     else:
         outcome = "no box known"
-    band = sum(prediction.probabilities[0] >= edge for edge in _BAND_EDGES)
+    confidence = prediction.probabilities[0]
+    band = _NO_BAND if confidence is None else _BANDS[sum(confidence >= edge for edge in _BAND_EDGES)]
     return {
         "box": outcome,
         "classification": "right" if prediction.is_right else "wrong",
-        "confidence": _BANDS[band],
+        "confidence": band,
         "class": prediction.label_name,
     }
 
@@ -124,10 +127,11 @@ def _facets(pictures: list[Picture]) -> list[Facet]:
         return []
     classes = sorted({facets["class"] for facets in known}, key=str.casefold)
     without_box = ["no box known"] if any(facets["box"] == "no box known" for facets in known) else []
+    without_band = [_NO_BAND] if any(facets["confidence"] == _NO_BAND for facets in known) else []
     return [
         Facet("box", "top-1 box", ["hit", "miss", *without_box]),
         Facet("classification", "classification", ["right", "wrong"]),
-        Facet("confidence", "confidence", list(_BANDS)),
+        Facet("confidence", "confidence", [*_BANDS, *without_band]),
         Facet("class", "true class", classes),
     ]
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from cam_lightning.functional.overlap import written_overlap
 from cam_lightning.report import section
 from cam_lightning.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from cam_lightning.report.number import share
 from cam_lightning.report.page import RunPage
 from cam_lightning.report.run_record import RunRecord, read_run
 from cam_lightning.run.file import write_text
@@ -30,6 +31,7 @@ TEMPLATES = Environment(
 )
 """Everything that a run directory says is text to a page: the templates escape it."""
 TEMPLATES.filters["overlap"] = written_overlap
+TEMPLATES.filters["share"] = share
 TEMPLATES.globals["plate"] = {
     "width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM,
 }  # fmt: skip
@@ -101,7 +103,8 @@ def _section(module: Any, page: RunPage) -> Section | None:
             body = template.render(split=page.split, **content)
     except (ValueError, OSError, LookupError, TypeError) as error:
         # Of a file whose parts do not fit together; what the other sections show is as good as ever.
-        log.warning("%s: %s could not be shown: %s", page.record.path, module.TITLE, error, exc_info=True)
+        log.warning("%s: %s could not be shown: %s", page.record.path, module.TITLE, error)
+        log.debug("the section's error", exc_info=error)
         damage.append(str(error) or type(error).__name__)
     if not body and not damage:
         return None

@@ -16,6 +16,11 @@ def said(spec: Spec, value: float | None) -> str:
     return with_unit(spec, f"{value:,.0f}" if spec.kind == "count" else _number(value))
 
 
+def share(value: float | None, digits: int = 0) -> str:
+    """`97%`; what is null in a file, since it was no finite number, is said to be so."""
+    return "not finite" if value is None else f"{value:.{digits}%}"
+
+
 def said_over_runs(spec: Spec, mean: float, deviation: float | None) -> str:
     """`28.40 ± 0.31 %`: a mean, and a sample standard deviation where there are several runs."""
     if spec.kind == "share":

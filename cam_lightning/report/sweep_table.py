@@ -13,6 +13,7 @@ from cam_lightning.contracts import Spec
 from cam_lightning.report.number import ABSENT, said_over_runs
 from cam_lightning.report.run_record import RunRecord, read_run
 from cam_lightning.report.split_results import in_order, spec_of, split_of
+from cam_lightning.run.choice import nearest
 from cam_lightning.run.option import declared, is_meta
 
 _NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger", "trust")
@@ -90,7 +91,7 @@ def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str]
     known = dict.fromkeys(key for of_run in values.values() for key in of_run)
     for key in filter(None, [by, *(keys or [])]):
         if finished and key not in known:
-            raise ValueError(f"no run has the result {key}; there is: {', '.join(sorted(known))}")
+            raise ValueError(f"no run has the result {key}; there is: {nearest(key, known, _headlines(known, specs))}")
     shown = list(keys or _headlines(known, specs))
     by = by or next(iter(shown), "")
     if by in known and by not in shown:

@@ -29,7 +29,8 @@ class Prediction(NamedTuple):
     """The ranked ones, the best first; so are `names`, `class_ids` (the dataset's own names) and `probabilities`."""
     names: Sequence[str] = ()
     class_ids: Sequence[str] = ()
-    probabilities: Sequence[float] = ()
+    probabilities: Sequence[float | None] = ()
+    """None for a number that was not finite."""
     boxes: Sequence[Sequence[float]] = ()
     """Of the guesses, the best first; so are `ranks` and `ious`."""
     ranks: Sequence[int] = ()

@@ -1,10 +1,10 @@
 """What values options may have, said beside them in their own yaml and checked in one place, before data are read.
 
-_ranges_: {learning_rate: ">= 0", units: "whole, >= 1", map_size: "whole, >= 1 or null", rectify: true or false}
+_ranges_: {learning_rate: ">= 0", units: "whole, >= 1", map_size: "null or each whole, >= 1", rectify: true or false}
 
 A range is one alternative or several with `or` between them: bounds with commas between, `whole` among them for whole
-numbers, or a word as it stands, `null`, `true` and `false` among them; `path` is any text. Numbers are finite. Of a
-list or a mapping every value must be in the range.
+numbers, or a word as it stands, `null`, `true` and `false` among them; `path` is any text. Numbers are finite. What
+follows `each` is the range of every value in a list or a mapping; without it, the option is one value.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ def require_ranges(config: Any) -> None:
         ranges = node.get("_ranges_")
         for option, allowed in ranges.items() if isinstance(ranges, Mapping) else ():
             name = f"{place}.{option}" if place else str(option)
-            for value in _values(node[option]) if option in node else ():
-                if not in_range(value, _text(allowed)):
-                    raise ValueError(f"{name} is {_text(allowed)}; got {value!r:.80}")
+            words = _text(allowed)
+            of_one, _, of_each = words.partition("each ")
+            several = option in node and isinstance(node[option], Mapping | list | tuple) and bool(of_each)
+            for value in [] if option not in node else _values(node[option]) if several else [node[option]]:
+                if not in_range(value, of_each if several else of_one):
+                    raise ValueError(f"{name} is {words}; got {value!r:.80}")
 
 
 def in_range(value: Any, allowed: str) -> bool:
-    """Whether a range in words holds a value; ValueError for words that are no range."""
-    return any(_fits(value, alternative.strip()) for alternative in allowed.split(" or "))
+    """Whether a range in words holds one value; ValueError for words that are no range."""
+    alternatives = (alternative.strip() for alternative in allowed.removesuffix(" or ").split(" or "))
+    return any(_fits(value, alternative) for alternative in alternatives if alternative)
 
 
 def _fits(value: Any, alternative: str) -> bool:

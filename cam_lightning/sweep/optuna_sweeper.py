@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from cam_lightning.run.choice import nearest
+from cam_lightning.run.range import in_range
 from cam_lightning.sweep.job import STOPPED, state_of, wait_for
 from cam_lightning.sweep.sweeper import JobSweeper, job_directory
 
@@ -39,6 +41,13 @@ class OptunaSweeper(JobSweeper):
             raise ValueError(f"hydra.sweeper.direction is minimize, maximize or null; got {direction!r}")
         if sampler not in ("tpe", "random"):
             raise ValueError(f"hydra.sweeper.sampler is tpe or random; got {sampler!r}")
+        for name, number, allowed in (
+            ("num_trials", num_trials, "whole, >= 1"),
+            ("jobs_at_once", jobs_at_once, "whole, >= 1"),
+            ("seed", seed, "whole, >= 0, <= 4294967295"),
+        ):
+            if not in_range(number, allowed):
+                raise ValueError(f"hydra.sweeper.{name} is {allowed}; got {number!r}")
         self.objective = objective
         self.sign = 1
         """-1 where the study holds the negative of the objective; its attribute of that name says so too."""
@@ -145,7 +154,7 @@ class OptunaSweeper(JobSweeper):
         if self.objective not in values:
             raise HydraException(
                 f"hydra.sweeper.objective={self.objective} is no result of {directory.name}; "
-                f"there is: {', '.join(sorted(values))}"
+                f"there is: {nearest(self.objective, values)}"
             )
         better = spec_of(self.objective, record.specs).better
         if self.direction is None and better is None:

@@ -12,6 +12,7 @@ from labelled_tree import cells, draw_all, heights
 
 from cam_lightning.dataset.pipeline.split import ImageSplit
 from cam_lightning.dataset.sun_attribute import SunAttribute
+from cam_lightning.dataset.tool.check import check
 
 NAMES = ["sailing/ boating", "trees", "natural light"]
 PATHS = [f"{letter}/{name}/sun_{number:016d}.jpg" for letter, name in (("a", "abbey"), ("b", "bar/indoor"))
@@ -74,6 +75,11 @@ def test_the_split_is_drawn_and_every_label_counts(root: Path) -> None:
     draws = [data(root, split_seed=seed) for seed in (0, 1)]
     assert len({tuple(each.read_splits().test.ids) for each in draws}) == 2
     draws[0].setup()
+    report = check(draws[0], True, lambda things, *_: things)
+    assert [finding for finding in report.wrong if finding.kind == "empty class"] == []
+    for name, split in draws[0].read_splits().parts().items():
+        counts = {c: int(np.nansum(split.target_NC[:, n])) for n, c in enumerate(draws[0].class_names)}
+        assert report.splits[name].num_per_class == counts
     assert SunAttribute.DRAWN_BY == "split_seed"
 
 

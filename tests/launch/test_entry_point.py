@@ -99,9 +99,9 @@ def test_hydra_s_own_settings_can_be_printed(tmp_path: Path) -> None:
         (
             "train",
             "trainer.device=2",
-            ["There is no trainer.device", "devices", "Did you mean trainer.devices?"],
+            ["there is no trainer.device", "devices", "Did you mean trainer.devices?"],
         ),
-        ("evaluate", "chekpoint=x", ["There is no chekpoint", "Did you mean checkpoint?"]),
+        ("evaluate", "chekpoint=x", ["there is no chekpoint", "Did you mean checkpoint?"]),
         (
             "train",
             "backbone=googlenet_gab",
@@ -123,7 +123,7 @@ def test_a_wrong_word_gets_the_choices(name: str, argument: str, expected: list[
 def test_choices_are_those_of_the_part_that_was_chosen() -> None:
     """`root` is no option of the default dataset, but of this one."""
     assert suggestion("train", ["dataset=tiny_imagenet", "dataset.root=/x"]) == ""
-    assert "There is no dataset.root; dataset has: augmentation, " in suggestion("train", ["dataset.root=/x"])
+    assert "there is no dataset.root; dataset has: augmentation, " in suggestion("train", ["dataset.root=/x"])
     nearest = suggestion("train", ["dataset=tiny_imagenet", "dataset.rot=/x", "method.schedule.warmup=1"])
     assert "Did you mean dataset.root?" in nearest
     assert "Did you mean method.schedule.warm_up?" in nearest
@@ -190,7 +190,7 @@ def test_a_place_with_a_comma_need_not_be_there(option: str) -> None:
 def test_an_option_of_the_checkpoint_s_dataset_is_named_as_such() -> None:
     """The checkpoint is read when the command has been composed, with the default dataset."""
     hint = suggestion("evaluate", ["checkpoint=runs/one", "dataset.root=/elsewhere"])
-    assert "If it is an option of the checkpoint's own dataset: +dataset.root=…" in hint
+    assert "if it is an option of the checkpoint's own dataset: +dataset.root=…" in hint
     assert "checkpoint" not in suggestion("evaluate", ["dataset.root=/elsewhere"])
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from report_world import prediction
 from cam_lightning.functional.overlay import Caption, localization_picture
 from cam_lightning.report import gallery
 from cam_lightning.report.gallery import build_gallery, embedded
+from cam_lightning.report.html import write_report
 from cam_lightning.report.run_record import read_predictions
 from cam_lightning.run.prediction_table import Prediction
 
@@ -80,6 +83,23 @@ def test_an_image_without_a_known_box_is_neither_hit_nor_miss(
     shown = build_gallery(run_dir, "test", [unknown], 0.5)
     assert shown.pictures[0].facets["box"] == "no box known"
     assert shown.facets[0].choices == ["hit", "miss", "no box known"]
+
+
+def test_a_probability_that_was_not_finite_is_said_to_be_so(
+    make_run: Callable[..., Path], rows: list[Prediction], results: dict[str, Any]
+) -> None:
+    """Of a network that overflowed while it was trained: its NaN is null in the file."""
+    lost = rows[0]._replace(probabilities=[math.nan, math.nan])
+    run_dir = make_run([lost, *rows[1:]], results)
+    read = read_predictions(run_dir, "test")
+    assert read[0].probabilities == [None, None]
+    shown = build_gallery(run_dir, "test", read, 0.5)
+    assert [picture.facets["confidence"] for picture in shown.pictures][:2] == ["not finite", "50 to 75 %"]
+    assert shown.facets[2].choices[-1] == "not finite"
+    page = write_report(run_dir).read_text(encoding="utf-8")
+    assert 'data-probability=""' in page
+    assert 'data-probability="0.6"' in page
+    assert page.count(">not finite</") >= 3, "on the card, and twice in the enlarged one"
 
 
 def test_pictures_without_predictions_cannot_be_filtered(make_run: Callable[..., Path], rows: list[Prediction]) -> None:

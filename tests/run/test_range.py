@@ -131,11 +131,19 @@ def test_a_word_that_is_no_bound_is_named() -> None:
 
 
 def test_values_of_lists_and_mappings_are_held_to_it() -> None:
-    part = {"_ranges_": {"edges": "< 1", "shares": "> 0"}, "edges": [0.5, [0.2]], "shares": {"a": 1, "_x_": -1}}
+    ranges = {"edges": "each < 1", "shares": "null or each > 0"}
+    part = {"_ranges_": ranges, "edges": [0.5, [0.2]], "shares": {"a": 1, "_x_": -1}}
     require_ranges({"part": part})
-    for option, value in (("edges", [0.5, [2]]), ("shares", {"a": 0})):
-        with pytest.raises(ValueError, match=rf"^part\.{option} is . \d; got \d$"):
+    require_ranges({"part": part | {"shares": None, "edges": []}})
+    for option, value in (("edges", [0.5, [2]]), ("shares", {"a": 0}), ("edges", 0), ("edges", None), ("shares", 1)):
+        with pytest.raises(ValueError, match=rf"^part\.{option} is (null or )?each . \d; got (\d|None)$"):
             require_ranges({"part": part | {option: value}})
+
+
+@pytest.mark.parametrize("value", [[0.5], [], {"a": 0.5}, [[0.5]]])
+def test_an_option_of_one_value_takes_no_list(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^part\.hit_iou is >= 0, <= 1 or null; got [\[{]"):
+        require_ranges({"part": {"_ranges_": {"hit_iou": ">= 0, <= 1 or null"}, "hit_iou": value}})
 
 
 @pytest.mark.parametrize(
@@ -149,7 +157,7 @@ def test_values_of_lists_and_mappings_are_held_to_it() -> None:
         ("trainer.max_epochs=1.5", "trainer.max_epochs is whole, >= -1 or null; got 1.5"),
         ("trainer.max_epochs=null", "trainer.max_epochs=null trains without end: give trainer.max_epochs=N, or"),
         ("callback.checkpoint.every_minutes=nan", "callback.checkpoint.every_minutes is >= 0 or null; got nan"),
-        ("callback.localization.sinks.maps.splits=[tset]", "sinks.maps.splits is val or test; got 'tset'"),
+        ("callback.localization.sinks.maps.splits=[tset]", "sinks.maps.splits is each val or test; got 'tset'"),
         (
             "trainer.precision=bf16-true",
             "trainer.precision is auto or 32-true or 32 or bf16-mixed or 16-mixed; got 'bf16-true'",

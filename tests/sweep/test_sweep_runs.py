@@ -27,9 +27,16 @@ TINY = [
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = begin(folder, *arguments)
+    out, err = process.communicate(timeout=1200)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "cam_lightning.train", "-m", *TINY, f"paths.runs={folder}", "sweep=s", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=1200)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes)
 
 
 def states(folder: Path) -> dict[str, str]:
@@ -76,3 +83,21 @@ def test_two_jobs_at_once_of_which_one_fails(launcher: tuple[str, ...], tmp_path
     assert again.returncode == 1
     assert again.stdout.count("finished before, so skipped: learning_rate-0.01") == 1
     assert len(list((tmp_path / "s" / "earlier").iterdir())) == 1
+
+
+@pytest.mark.parametrize("second", ["seed=1,2", "seed=2,3"], ids=("the same jobs", "some of the same jobs"))
+def test_two_sweeps_at_the_same_moment_in_one_folder_lose_nothing(second: str, tmp_path: Path) -> None:
+    """Each job is run once, by either; both commands end well, with the table over all of them."""
+    sweeps = [begin(tmp_path, seeds) for seeds in ("seed=1,2", second)]
+    said = [process.communicate(timeout=1200) for process in sweeps]
+    assert [process.returncode for process in sweeps] == [0, 0], said
+    seeds = {1, 2} | {int(seed) for seed in second.partition("=")[2].split(",")}
+    assert states(tmp_path) == {f"seed-{seed}": "finished" for seed in seeds}
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert not (tmp_path / "s" / "earlier").exists(), "no job was begun twice"
+    for path in (tmp_path / "s").glob("*/results.json"):
+        assert json.loads(path.read_text())["test/num_images"] == 11
+    assert len(list((tmp_path / "s").glob("*/results.json"))) == len(seeds)
+    for out, err in said:
+        assert "Traceback" not in out + err
+    assert len((tmp_path / "s" / "results.csv").read_text().splitlines()) > 1

@@ -6,6 +6,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from cam_lightning.dataset.pipeline.split import (
     fingerprint,
     first_per_class,
     hold_out,
+    images_per_class,
     keep_classes,
 )
 from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
@@ -97,6 +99,8 @@ class LocalizationDataModule(LightningDataModule):
         )
         self.num_workers = None if num_workers is None else whole("dataset.num_workers", num_workers, 0, MOST_WORKERS)
         self.seed = check_seed("dataset.seed", seed)
+        if isinstance(class_index, str) and not Path(class_index).expanduser().is_file():
+            raise FileNotFoundError(f"dataset.class_index={class_index} is no file")
         self.class_index = class_index
         self.on_bad_image = on_bad_image
         self.skipped = SkippedImages()
@@ -314,11 +318,7 @@ def _chosen(classes: Any, names: list[str]) -> list[int]:
 
 
 def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -> None:
-    if split.target_NC is None:
-        counts = np.bincount(split.label_N, minlength=len(names))
-    else:
-        counts = np.nansum(split.target_NC, axis=0)
-    empty = [names[i] for i in np.flatnonzero(counts == 0)]
+    empty = [names[i] for i in np.flatnonzero(images_per_class(split, len(names)) == 0)]
     if empty:
         raise ValueError(
             f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: "

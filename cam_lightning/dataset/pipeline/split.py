@@ -138,6 +138,13 @@ class Splits(NamedTuple):
         return {name: split for name, split in named if split is not None}
 
 
+def images_per_class(split: ImageSplit, num_classes: int) -> np.ndarray:
+    """How many images show each class: by their labels, or where an image has several, by all of them."""
+    if split.target_NC is None:
+        return np.bincount(split.label_N, minlength=num_classes)
+    return np.nansum(split.target_NC, axis=0).astype(np.int64)
+
+
 def keep_classes(split: ImageSplit, classes: Sequence[int]) -> Subset:
     """The images of some classes, labelled 0, 1, … in the order of `classes`.
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from cam_lightning.dataset.format.folder_annotations import box_faults
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.dataset.pipeline.image_file import read_header
-from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits
+from cam_lightning.dataset.pipeline.split import Finding, ImageSplit, Splits, images_per_class
 from cam_lightning.dataset.pipeline.worker import one_thread
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
@@ -177,7 +177,7 @@ def _summary(
             "picture, say dataset.exif=upright, else dataset.exif=stored"
         )
         findings.append(Finding("turned photos with boxes", what, False))
-    counts = np.bincount(split.label_N, minlength=len(class_names)).tolist()
+    counts = images_per_class(split, len(class_names)).tolist()
     report = SplitReport(
         num_images=len(split),
         num_boxes=int(num_boxes_N.sum()),

@@ -92,6 +92,11 @@ def test_text_in_the_encoding_that_it_declares(encoding: str, name: str, quote: 
         (xml(thing(1, "x", 4, 9)), "object 1: bndbox/ymin is 'x', not a number"),
         (xml(thing(1, 1, "", 9)), "object 1: bndbox/xmax is missing"),
         (xml("<object><name>a</name></object>"), "object 1: bndbox/xmin is missing"),
+        (xml(thing("10,5", 1, 14, 9)), "object 1: bndbox/xmin is '10,5', not a number"),
+        (xml(thing(1, 1, "14;5", 9)), "object 1: bndbox/xmax is '14;5', not a number"),
+        (xml(thing(1, 1, 2, 2) + "<object></object>"), ", object 2: it has no name"),
+        (xml(thing(1, 1, 2, 2) + "<object/>" + thing(1, 1, 3, 3)), ", object 2: it has no name"),
+        (xml("<object><name>a</name><polygon><x1>1</x1><y1>2</y1></polygon></object>"), "object 1: bndbox/xmin is mi"),
     ],
 )
 def test_what_is_wrong_is_said(data: bytes, complaint: str) -> None:
