@@ -46,6 +46,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     run.write_json("vqa_results.json", result_file(data.questions["test"], found, known))
     results = answer_results(data.questions["train"], data.questions["test"], found, known)
     results |= {f"protocol/answers/{key}": value for key, value in recipe._asdict().items()}
+    results["protocol/task"] = data.task
     results |= {"protocol/features/normalise": config.normalise, "protocol/weights": config.backbone.get("weights", "")}
     run.write_json("results.json", results)
     print_results(results)

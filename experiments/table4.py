@@ -36,7 +36,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder.expanduser().absolute()
     for name, command in commands(folder, arguments.options).items():
-        finished(folder / name, command)
+        if not finished(folder / name, command):
+            sys.exit(f"error: {name} has not ended well; what there was to say stands above, and in {folder / name}")
     Console().print(table(folder))
 
 
@@ -51,17 +52,16 @@ def commands(folder: Path, options: list[str]) -> dict[str, list[str]]:
     }
 
 
-def finished(path: Path, command: list[str]) -> None:
-    """Sees to it that a run is there, finished."""
+def finished(path: Path, command: list[str]) -> bool:
+    """Sees to it that a run is there, finished; whether it is."""
     if RunDirectory(path).read_status().get("state") == "finished":
-        return
+        return True
     if (path / "status.json").is_file():
         shutil.rmtree(path)
     print(f"\n{path.name}: python -m cam_lightning.{' '.join(command)}", flush=True)
     entry, *overrides = command
     done = subprocess.run([sys.executable, "-m", f"cam_lightning.{entry}", *overrides, f"run_dir={path}"], check=False)
-    if done.returncode:
-        sys.exit(f"error: {path.name} has not ended well; what there was to say stands above, and in {path}")
+    return done.returncode == 0
 
 
 def hits(predictions: Path) -> float:

@@ -1,6 +1,6 @@
 """Every experiment runs: composed whole, on a small tree in its data's official layout, two steps of training.
 
-The rows of the WSOL benchmark and the released network have tests of their own.
+The rows of the WSOL benchmark, those of Table 5 and the released network have tests of their own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _name(path: Path) -> str:
 
 def _is_part(path: Path) -> bool:
     """Parts of rows, and what is tested elsewhere."""
-    return _name(path).startswith("wsol/") or path.stem in ("published", "googlenet_gap_released")
+    return _name(path).startswith(("wsol/", "paper/table5_")) or path.stem in ("published", "googlenet_gap_released")
 
 
 PATHS = [path for path in sorted(EXPERIMENTS.rglob("*.yaml")) if not _is_part(path)]
@@ -71,10 +71,6 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "tiny_imagenet": [f"dataset.root={_tiny_imagenet(folder / 'tiny-imagenet-2')}"],
         "shapes": ["dataset.num_train=40", "dataset.num_test=20", "dataset.val_fraction=0.2"],
         "cub200": [f"dataset.root={_cub(folder / 'CUB_200_2011')}"],
-        "caltech101": [f"dataset.root={_folders(folder / '101_ObjectCategories', 'accordion', 'airplanes')}",
-                       "dataset.train_per_class=4"],
-        "scene15": [f"dataset.root={_folders(folder / 'scene_categories', 'bedroom', 'coast')}",
-                    "dataset.train_per_class=4"],
     }  # fmt: skip
 
 
@@ -200,9 +196,3 @@ def _crops(path: Path) -> Path:
     rows = [f'images/{_BIRDS[number % 2]}/bird_{number}.jpg,"[[5, 5, 60, 50]]"' for number in range(1, 13)]
     path.write_text("\n".join(["id,boxes", *rows]) + "\n")
     return path
-
-
-def _folders(root: Path, *classes: str) -> Path:
-    for number in range(12):
-        _photo(root / classes[number % 2] / f"image_{number // 2 + 1:04d}.jpg", number)
-    return root

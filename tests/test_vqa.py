@@ -20,12 +20,14 @@ from cam_lightning.feature.answering import Recipe, answer_map, answered, fit_an
 from cam_lightning.feature.reader import FeatureReader
 from cam_lightning.functional.vqa_accuracy import vqa_accuracy
 from cam_lightning.report.answer_page import map_of
+from cam_lightning.report.answer_results import answer_results
 from tests.dataset.vqa_tree import Asked, write_part
 
 SIZE = (64, 100)
 BRIGHTNESS = 0.05
 """Else all that is seen of a scene is how bright it is."""
 COLOURS = ("red", "green", "blue")
+LEFT, COUNTS = ["green", "nothing", "red", "blue"], ["1", "2", "red"]
 RECIPE = {"embedding": 8, "word_rate": 0.5, "rate": 1.0, "epochs": 60, "batch_size": 20}
 
 
@@ -44,15 +46,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, lis
             box_of[number] = draw_object(image_HW3, int(random.integers(2, 22)), int(random.integers(2, 38)), colour)
             draw_object(image_HW3, int(random.integers(52, 72)), int(random.integers(2, 38)), "grey", "upright")
             Image.fromarray(image_HW3).save(root / part / f"COCO_{part}_{number:012d}.png")
-            asked.append(Asked(number, "What is left of the stripes?", [colour] * 9 + ["square"]))
-            asked.append(Asked(number, "How many squares are there?", ["2"] * 8 + ["two"] * 2, "number"))
+            asked.append(Asked(number, "What is left of the stripes?", [colour] * 9 + ["square"], "other", LEFT))
+            asked.append(Asked(number, "How many squares are there?", ["2"] * 8 + ["two"] * 2, "number", COUNTS))
         write_part(root, part, asked)
     return root, box_of
 
 
-def test_the_command(world: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["open_ended", "multiple_choice"])
+def test_the_command(world: Any, tmp_path: Path, task: str) -> None:
     root, _ = world
     given = {
+        "dataset.task": task,
         "dataset.root": root,
         "dataset.image_size": "[64,100]",
         "features": tmp_path / "features",
@@ -70,6 +74,8 @@ def test_the_command(world: Any, tmp_path: Path) -> None:
     # One answer to everything, `2`: right of the numbers alone.
     assert results["test/vqa_accuracy@most_common_answer"] == 0.5
     assert results["test/num_questions"] == 24
+    assert results["protocol/task"] == task
+    assert results.get("test/num_questions_without_known_choice") == (0 if task == "multiple_choice" else None)
     assert results["specs"]["test/vqa_accuracy"]["better"] == "higher"
     assert "VQA accuracy" in answer.stdout
     content = json.loads((tmp_path / "run" / "vqa_results.json").read_text())
@@ -132,6 +138,26 @@ def test_scores_are_words_image_and_bias() -> None:
         torch.testing.assert_close(words + image + model.output.bias, model(bag_BW, image_BK))
     map_hw = answer_map(model, image_BK[0][:, None, None].expand(5, 2, 3), 1, normalise=False)
     torch.testing.assert_close(map_hw, image[0, 1].expand(2, 3))
+
+
+def test_an_answer_is_the_best_of_the_choices() -> None:
+    plain = [Question(n, n, "what is it", "abc"[n % 3], ("abc"[n % 3],) * 10, "other") for n in range(9)]
+    recipe = Recipe(embedding=4, min_words=2, min_answers=2, epochs=2, batch_size=3)
+    known = vocabulary(plain, recipe)
+    features_NK = np.random.default_rng(0).random((9, 5), dtype=np.float32)
+    model = fit_answers(plain, features_NK, known, recipe)
+    all_choices = [("a",), ("z", "b", "a"), ("c", "b"), ("z",), ("b", "c", "a"), ("a", "c"), ("b",), ("c",), ("y", "x")]
+    asked = [question._replace(choices=choices) for question, choices in zip(plain, all_choices, strict=True)]
+    found = answered(model, asked, features_NK, known, at_once=4)
+    scores_NA = model(known.bag([q.text for q in asked]), torch.from_numpy(features_NK)).detach().numpy()
+    for row, choices in enumerate(all_choices):
+        candidates = [answer for answer in known.answers if answer in choices] or known.answers
+        best = max(candidates, key=lambda answer: scores_NA[row, known.answers.index(answer)])
+        assert known.answers[found.answer_N[row]] == best
+    assert found.answer_N != answered(model, plain, features_NK, known).answer_N
+    results = answer_results(plain, asked, found, known)
+    assert results["test/num_questions_without_known_choice"] == 2
+    assert "test/num_questions_without_known_choice" not in answer_results(plain, plain, found, known)
 
 
 def test_words() -> None:

@@ -13,6 +13,8 @@ from cam_lightning.dataset.pipeline.split import Splits
 from cam_lightning.dataset.pipeline.storage import Storage
 
 PARTS = {"train": "train2014", "test": "val2014"}
+TASKS = {"open_ended": "OpenEnded", "multiple_choice": "MultipleChoice"}
+"""What each is called in the names of its files."""
 _IMAGE_ID = re.compile(r"(?:.*_)?(\d{12})\.[A-Za-z]+")
 
 
@@ -20,8 +22,9 @@ class Vqa(LabelledPhotos):
     """`train2014/` and `val2014/` of COCO, and four JSON files of VQA, in any folder below the root or beside them.
 
     The questions of `train2014` train, those of `val2014` test. Every image is of the one class `image`: what is
-    asked of it is in `questions`, by split, each with the position of its image in `positions`. Source: Antol et al.
-    2015, Goyal et al. 2017.
+    asked of it is in `questions`, by split, each with the position of its image in `positions`. With
+    `task=multiple_choice`, which v1 alone has, each question comes with the answers to choose from. Source: Antol et
+    al. 2015, Goyal et al. 2017.
     """
 
     SOURCE = (
@@ -29,8 +32,11 @@ class Vqa(LabelledPhotos):
         "one folder."
     )
 
-    def __init__(self, questions: str | None = None, **common: Any) -> None:
+    def __init__(self, questions: str | None = None, task: str = "open_ended", **common: Any) -> None:
         super().__init__(**common)
+        if task not in TASKS:
+            raise ValueError(f"dataset.task is one of {', '.join(TASKS)}; got {task!r}")
+        self.task = task
         if self.classes is not None or self.images_per_class is not None:
             raise ValueError("dataset.classes and dataset.images_per_class would leave questions without their images")
         self.questions_folder = questions
@@ -50,9 +56,10 @@ class Vqa(LabelledPhotos):
     def _images(self, storage: Storage, lists: Storage, part: str) -> Any:
         """The images that are asked about, in the order of their ids."""
         coco = PARTS[part]
-        files = [_json(lists, "questions", coco, self.SOURCE), _json(lists, "annotations", coco, self.SOURCE)]
+        endings = (f"{TASKS[self.task]}_mscoco_{coco}_questions.json", f"mscoco_{coco}_annotations.json")
+        files = [_json(lists, ending, self.SOURCE) for ending in endings]
         texts, answers = ((lists.read(file), lists.describe(file)) for file in files)
-        self.questions[part] = questions = read_questions(texts, answers)
+        self.questions[part] = questions = read_questions(texts, answers, self.task == "multiple_choice")
         path_of = {}
         for folder in (f"{coco}/", f"images/{coco}/"):
             for name in storage.names(folder.rstrip("/")):
@@ -71,16 +78,13 @@ class Vqa(LabelledPhotos):
         return self.seen(IndexedSplit(storage, Index.pack(Row(path_of[number], 0) for number in wanted)))
 
 
-def _json(storage: Storage, what: str, part: str, source: str) -> str:
-    """The one file of a kind for a part: `v2_mscoco_train2014_annotations.json`, beside the images or in a folder."""
-    ending = {
-        "annotations": f"mscoco_{part}_annotations.json",
-        "questions": f"OpenEnded_mscoco_{part}_questions.json",
-    }[what]
+def _json(storage: Storage, ending: str, source: str) -> str:
+    """The one file of an ending: `v2_mscoco_train2014_annotations.json`, beside the images or in a folder."""
     folders = ["", *(f"{name}/" for name in storage.names("") if name not in PARTS.values())]
     found = [f"{top}{name}" for top in folders for name in storage.names(top.rstrip("/")) if name.endswith(ending)]
     if len(found) != 1:
+        example = ending if ending.startswith("MultipleChoice") else f"v2_{ending}"
         has = f"both {found[0]} and {found[1]}: keep one" if found else "none"
         error = ValueError if found else FileNotFoundError
-        raise error(f"{storage.root}: expected one file such as v2_{ending}, there is {has}. {source}")
+        raise error(f"{storage.root}: expected one file such as {example}, there is {has}. {source}")
     return found[0]

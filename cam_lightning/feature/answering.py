@@ -151,14 +151,24 @@ class Answered(NamedTuple):
 def answered(
     model: AnswerModel, questions: Sequence[Question], features_NK: np.ndarray, known: Vocabulary, at_once: int = 1000
 ) -> Answered:
-    """The best answer to each question, and what of its score comes of the words and what of the image."""
+    """The best answer to each question, and what of its score comes of the words and what of the image.
+
+    Of a question with choices it is the best of those that are known, and where none is, the best of all.
+    """
+    place = {answer: number for number, answer in enumerate(known.answers)}
     found = Answered([], [], [], [])
     for first in range(0, len(questions), at_once):
         chunk = slice(first, first + at_once)
         bag_BW = known.bag([question.text for question in questions[chunk]])
         word_BA, image_BA = model.parts(bag_BW, torch.from_numpy(features_NK[chunk]))
         score_BA = word_BA + image_BA + model.output.bias
-        best_B1 = score_BA.argmax(1, keepdim=True)
+        allowed_BA = torch.ones_like(score_BA, dtype=torch.bool)
+        for row, question in enumerate(questions[chunk]):
+            chosen = [place[choice] for choice in question.choices if choice in place]
+            if chosen:
+                allowed_BA[row] = False
+                allowed_BA[row, chosen] = True
+        best_B1 = score_BA.where(allowed_BA, -torch.inf).argmax(1, keepdim=True)
         found.answer_N.extend(best_B1[:, 0].tolist())
         found.word_score_N.extend(word_BA.gather(1, best_B1)[:, 0].tolist())
         found.image_score_N.extend(image_BA.gather(1, best_B1)[:, 0].tolist())

@@ -45,6 +45,12 @@ def answer_results(train: Sequence[Question], test: Sequence[Question], found: A
         key = f"{KEY}/{kind.replace('/', '_').replace(' ', '_')}"
         results[key] = _mean([a for a, question in zip(accuracy_N, test, strict=True) if question.answer_type == kind])
         specs[key] = overall._replace(title=f"VQA accuracy, answer type {kind}", label=kind, headline=None)
+    if any(question.choices for question in test):
+        unknown = [not set(question.choices) & set(known.answers) for question in test]
+        results["test/num_questions_without_known_choice"] = sum(unknown)
+        specs["test/num_questions_without_known_choice"] = Spec(
+            "questions of which no choice is a known answer", "count", of="test/num_questions", role="part"
+        )
     return {
         **results,
         "test/num_questions": len(test),

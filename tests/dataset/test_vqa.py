@@ -112,3 +112,32 @@ def test_what_is_not_there_is_said(root: Path) -> None:
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"such as v2_OpenEnded_mscoco_val2014_questions.json, there is none"):
         data(root).read_splits()
+
+
+def test_multiple_choice_has_its_own_questions(root: Path) -> None:
+    choices = [["net", "web"], ["2", "3", "three"], ["yes", "no"]]
+    write_part(root, "train2014", [asked._replace(choices=each) for asked, each in zip(TRAIN, choices, strict=True)])
+    with pytest.raises(FileNotFoundError, match=r"one file such as MultipleChoice_mscoco_val2014_questions.json"):
+        data(root, task="multiple_choice").read_splits()
+    write_part(root / "questions", "val2014", [TEST[0]._replace(choices=["web", "net"])])
+    vqa = data(root, task="multiple_choice")
+    vqa.setup()
+    assert [list(question.choices) for question in vqa.questions["train"]] == choices
+    assert vqa.questions["test"][0].choices == ("web", "net")
+    plain = data(root)
+    plain.setup()
+    assert {question.choices for question in plain.questions["train"]} == {()}
+    with pytest.raises(ValueError, match=r"dataset.task is one of open_ended, multiple_choice; got 'choice'"):
+        data(root, task="choice")
+    path = root / "MultipleChoice_mscoco_train2014_questions.json"
+    for broken, message in (
+        (None, "multiple_choices is null, where multiple_choices should be a list"),
+        ([], "question 420: multiple_choices should be a list of texts"),
+        (["net", 3], "question 420: multiple_choices should be a list of texts"),
+    ):
+        content = json.loads(path.read_text())
+        content["questions"][0]["multiple_choices"] = broken
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=r"MultipleChoice_mscoco_train2014_questions\.json") as caught:
+            data(root, task="multiple_choice").read_splits()
+        assert message in str(caught.value)

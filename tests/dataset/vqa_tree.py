@@ -13,6 +13,8 @@ class Asked(NamedTuple):
     question: str
     answers: list[str]
     answer_type: str = "other"
+    choices: list[str] | None = None
+    """Where all have some, there is a file of v1's multiple choice too."""
 
 
 def write_part(root: Path, part: str, asked: Sequence[Asked]) -> None:
@@ -35,6 +37,13 @@ def write_part(root: Path, part: str, asked: Sequence[Asked]) -> None:
         }
         for i, each in zip(ids, asked, strict=True)
     ]
+    if all(each.choices is not None for each in asked):
+        chosen = [
+            question | {"multiple_choices": each.choices} for question, each in zip(questions, asked, strict=True)
+        ]
+        root.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"info": {}, "task_type": "Multiple-Choice", "questions": chosen})
+        (root / f"MultipleChoice_mscoco_{part}_questions.json").write_text(text)
     root.mkdir(parents=True, exist_ok=True)
     head = {"info": {}, "data_type": "mscoco", "data_subtype": part}
     text = json.dumps(head | {"task_type": "Open-Ended", "questions": questions})

@@ -1,4 +1,4 @@
-"""Questions about images, and ten people's answers: the JSON of VQA v1 and v2."""
+"""Questions about images, and ten people's answers: the JSON of VQA v1 and v2, v1's multiple choice too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cam_lightning.dataset.format.json_file import read_json, records
 
 QUESTION = {"question_id": int, "image_id": int, "question": str}
+CHOICES = {"multiple_choices": list}
 ANNOTATION = {
     "question_id": int,
     "image_id": int,
@@ -29,13 +30,18 @@ class Question(NamedTuple):
     """Everybody's."""
     answer_type: str
     """`yes/no`, `number` or `other`."""
+    choices: tuple[str, ...] = ()
+    """Of multiple choice: what one answers with one of; empty: any answer."""
 
 
-def read_questions(questions: tuple[bytes, str], annotations: tuple[bytes, str]) -> list[Question]:
+def read_questions(
+    questions: tuple[bytes, str], annotations: tuple[bytes, str], with_choices: bool = False
+) -> list[Question]:
     """The questions of two files, each its bytes and its name in messages, in the order of the first.
 
-    Raises ValueError, naming the file and the question, for what is not as published: a question without answers, an
-    answer without a question, one that is there twice, two images for one question.
+    `with_choices` says that the first has `multiple_choices` for each question. Raises ValueError, naming the file and
+    the question, for what is not as published: a question without answers, an answer without a question, one that is
+    there twice, two images for one question.
     """
     answered = {}
     file = annotations[1]
@@ -50,8 +56,12 @@ def read_questions(questions: tuple[bytes, str], annotations: tuple[bytes, str])
             )
         answered[number] = entry | {"answers": tuple(texts)}
     found = {}
-    for entry in records(read_json(*questions), "questions", QUESTION, questions[1]):
+    fields = QUESTION | CHOICES if with_choices else QUESTION
+    for entry in records(read_json(*questions), "questions", fields, questions[1]):
         number = entry["question_id"]
+        choices = entry["multiple_choices"] if with_choices else []
+        if with_choices and not (choices and all(isinstance(choice, str) for choice in choices)):
+            raise ValueError(f"{questions[1]}: question {number}: multiple_choices should be a list of texts")
         if number in found:
             raise ValueError(f"{questions[1]}: question {number} is there twice")
         if number not in answered:
@@ -69,6 +79,7 @@ def read_questions(questions: tuple[bytes, str], annotations: tuple[bytes, str])
             known["multiple_choice_answer"],
             known["answers"],
             known["answer_type"],
+            tuple(choices),
         )
     if len(answered) > len(found):
         number = next(number for number in answered if number not in found)
