@@ -72,7 +72,8 @@ def test_the_table_has_a_line_for_every_map_of_what_is_finished(tmp_path: Path) 
     assert "SqueezeNet 1.1\n" not in text
     read = list(csv.DictReader(spreadsheet(rows).splitlines()))
     assert len(read) == len(rows)
-    assert (read[1]["map"], float(read[1]["deletion"]), read[1]["insertion"]) == ("grad_cam", 0.21, "")
+    assert (read[1]["map"], read[1]["insertion"]) == ("grad_cam", "")
+    assert float(read[1]["deletion"]) == pytest.approx(0.21)
 
 
 def test_the_command_lists_what_it_would_run(tmp_path: Path) -> None:
