@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.box.largest_component import LargestComponent
-from cam_lightning.build import choice, network_for_photos
+from cam_lightning.build import choice, instantiate, network_for_photos
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import ActivationMap, BoxGenerator, Network, Recipe
 from cam_lightning.dataset.pipeline.transform import height_and_width
@@ -79,12 +79,30 @@ def _backbone(name: str, weights: str | None, options: dict[str, Any]) -> DictCo
     return cast(DictConfig, OmegaConf.merge(config, chosen))
 
 
+def _named_maps(cam: ActivationMap | Mapping[str, ActivationMap] | Sequence[str]) -> list[tuple[str, ActivationMap]]:
+    """Maps by name; raises ValueError for none, and for a name that conf/cam has not."""
+    if isinstance(cam, Mapping):
+        named = list(cam.items())
+    elif isinstance(cam, Sequence):
+        names = [cam] if isinstance(cam, str) else list(cam)
+        known = sorted(path.stem for path in (CONF / "cam").glob("*.yaml"))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"there is no map called {unknown[0]!r}; there are {', '.join(known)}")
+        named = [(name, instantiate(choice("cam", name))) for name in names]
+    else:
+        named = [("", cam)]
+    if not named:
+        raise ValueError("localize needs a map at least, and cam names none")
+    return named
+
+
 def localize(
     network: Network,
     images: Image | Iterable[Image],
     *,
     image_size: int | tuple[int, int] | None = None,
-    cam: ActivationMap | None = None,
+    cam: ActivationMap | Mapping[str, ActivationMap] | Sequence[str] | None = None,
     box: BoxGenerator | None = None,
     batch_size: int = 16,
 ) -> Iterator[LocalizedImage]:
@@ -95,16 +113,19 @@ def localize(
     orientation says, and boxes are in those pixels. What is not given is as the network was loaded, or else 224, the
     class activation map and the largest component above 20 % of its maximum. Everything is float32.
 
+    `cam` is a map, or several that share a forward: names of `conf/cam`, as `["cam", "grad_cam"]`, or maps by names of
+    your own. The first is the result's own, the others are in `further` by their names.
+
     Raises ValueError for a network in training mode, for one without a class activation map where `cam` needs one,
     and for what is no path, PIL image or uint8 array (H, W, 3); when their turn comes, OSError for a file that cannot
     be read, and FloatingPointError for a network whose output is not finite.
     """
     recipe = getattr(network, "recipe", None) or Recipe([], (224, 224), ClassActivationMap(), LargestComponent())
-    recipe = Recipe(
-        recipe.class_names,
-        recipe.input_size if image_size is None else height_and_width(image_size),
-        cam or recipe.cam,
-        box or recipe.box,
+    recipe = recipe._replace(
+        input_size=recipe.input_size if image_size is None else height_and_width(image_size), box=box or recipe.box
     )
+    if cam is not None:
+        first, *others = _named_maps(cam)
+        recipe = recipe._replace(cam=first[1], further_cams=dict(others))
     wanted = [images] if is_one_image(images) else images
     return localized(network, wanted, recipe, batch_size)  # type: ignore[arg-type]

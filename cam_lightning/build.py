@@ -140,6 +140,8 @@ def network_for_photos(config: DictConfig) -> TrunkNetwork:
         input_size=height_and_width(image_size or 224),
         cam=instantiate(config.cam, _trust(config)),
         box=instantiate(config.box, _trust(config)),
+        further_cams=_further(config, "cam"),
+        further_boxes=_further(config, "box"),
     )
     return on_device(network, config.device)
 
@@ -294,13 +296,8 @@ def build_localizer(config: DictConfig, network: Any, input_size: tuple[int, int
     None, with a warning, where the run's own map does not insist (`cam.required=false`) and the network has none.
     Raises ValueError for maps that cannot be made of inputs of this height and width.
     """
-    trust = _trust(config)
     cams, boxes = (
-        {
-            name: instantiate(node, trust)
-            for name, node in {"": config[group], **(config.get("further") or {}).get(group, {})}.items()
-        }
-        for group in ("cam", "box")
+        {"": instantiate(config[group], _trust(config)), **_further(config, group)} for group in ("cam", "box")
     )
     localizer = Localizer(network, cams, boxes)
     try:
@@ -311,6 +308,12 @@ def build_localizer(config: DictConfig, network: Any, input_size: tuple[int, int
         log.warning("localization is left out: %s", error)
         return None
     return localizer
+
+
+def _further(config: DictConfig, group: str) -> dict[str, Any]:
+    """The maps or box generators that are asked for beside the first, by name."""
+    parts = (config.get("further") or {}).get(group, {})
+    return {name: instantiate(node, _trust(config)) for name, node in parts.items()}
 
 
 def build_trainer(config: DictConfig, run: RunDirectory, localizer: Localizer | None) -> Trainer:

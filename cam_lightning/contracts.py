@@ -338,6 +338,10 @@ class Recipe(NamedTuple):
     """Height and width that every image is squashed to."""
     cam: ActivationMap
     box: BoxGenerator
+    further_cams: Mapping[str, ActivationMap] = {}
+    """Made beside `cam` on the same forward, by name."""
+    further_boxes: Mapping[str, BoxGenerator] = {}
+    """Made beside `box` of every map, by name."""
 
 
 class ImageSource(Protocol):

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 def run(config: DictConfig, run: RunDirectory) -> None:
     """All photos of `config.images`: `explanations.html` and `explanations.json`; OSError where none can be read."""
     from cam_lightning.dataset.pipeline.photo_files import find_photos
-    from cam_lightning.launch.photos import protocol, require_one_of_each, wanted_images
+    from cam_lightning.launch.photos import protocol, require_one_map, require_one_network, wanted_images
 
     # Before torch is loaded, so that a mistyped path is answered at once.
     paths = find_photos(wanted_images(config))
-    require_one_of_each(config, "explain")
+    require_one_map(config, "explain")
+    require_one_network(config)
 
     from cam_lightning.build import network_for_photos
     from cam_lightning.dataset.format.expectation import Expectations

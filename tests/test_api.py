@@ -26,6 +26,8 @@ from cam_lightning import evaluate, load, localize
 from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.build import build_data, build_method, build_network
+from cam_lightning.cam.cam import ClassActivationMap
+from cam_lightning.cam.grad_cam import GradCam
 from cam_lightning.dataset.imagenet import imagenet_names
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
@@ -287,6 +289,30 @@ def test_the_rule_can_be_chosen(run_dir: Path, photos: list[np.ndarray]) -> None
     (one,) = localize(network, photos[0], box=LargestComponent(threshold=0.8), image_size=(64, 96))
     assert one.map_Thw.shape[1:] == network(torch.zeros(1, 3, 64, 96)).features_BKhw.shape[2:]
     assert one.boxes_P4[0].tolist() == _box_by_hand(one.map_Thw[0], SIZES[0], 0.8)
+
+
+def test_several_maps_share_a_forward(run_dir: Path, photos: list[np.ndarray]) -> None:
+    """By names of ours or maps of one's own: the first is the result's own, each as it is alone."""
+    network = load(run_dir)
+    forwards: list[int] = []
+    network.trunk.register_forward_hook(lambda module, inputs, output: forwards.append(len(inputs[0])))
+    several = list(localize(network, photos, cam=["cam", "grad_cam", "eigen_cam"]))
+    assert [count for count in forwards if count > 1] == [len(photos)], "what checks the maps sees one blank image"
+    for name, cam in (("", ClassActivationMap()), ("grad_cam", GradCam()), ("eigen_cam", "eigen_cam")):
+        alone = list(localize(network, photos, cam=cam))
+        for one, other in zip(several, alone, strict=True):
+            found = one.further[name] if name else one
+            assert found.names == other.names
+            torch.testing.assert_close(found.map_Thw, other.map_Thw)
+            assert found.boxes_P4.equal(other.boxes_P4)
+            assert not other.further
+    assert all(list(one.further) == ["grad_cam", "eigen_cam"] for one in several)
+    (mine,) = localize(network, photos[0], cam={"plain": ClassActivationMap(), "mine": GradCam()})
+    assert list(mine.further) == ["mine"]
+    with pytest.raises(ValueError, match="there is no map called 'gradcam'; there are ablation_cam, "):
+        localize(network, photos, cam=["cam", "gradcam"])
+    with pytest.raises(ValueError, match="cam names none"):
+        localize(network, photos, cam={})
 
 
 def test_a_network_of_one_s_own_needs_no_recipe(photos: list[np.ndarray]) -> None:

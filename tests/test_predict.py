@@ -244,11 +244,44 @@ def test_the_command(photos: Path, weights: Path, tmp_path: Path) -> None:
     assert read(run_dir)["num_images"] == 4
 
 
-def test_several_maps_are_not_dropped_in_silence(weights: Path, tmp_path: Path) -> None:
+def test_several_maps_of_one_forward_are_each_called_by_their_name(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """Each as if it were asked for alone; the first is the photo's own, all are in one picture."""
+    common = [f"images={photos}/*.jpg", *with_weights(weights)]
+    several = [*common, "cam=[cam,grad_cam,eigen_cam]", "box=[largest_component,distance_transform]"]
+    run_dir = ran(tmp_path, *several)
+    predictions = read(run_dir)
+    arms = [
+        "distance_transform", "grad_cam", "grad_cam/distance_transform", "eigen_cam", "eigen_cam/distance_transform",
+    ]  # fmt: skip
+    assert all(list(image["further"]) == arms for image in predictions["images"])
+    assert len(predictions["images"]) == 2
+    told = predictions["protocol"]
+    assert (told["cam"]["method"], list(told["further"]["cam"])) == ("ClassActivationMap", ["grad_cam", "eigen_cam"])
+    assert told["further"]["box"]["distance_transform"]["method"] == "DistanceTransform"
+    for arm in ("", "eigen_cam", "grad_cam/distance_transform"):
+        cam, _, box = (arm or "cam").partition("/")
+        (tmp_path / f"alone {cam}").mkdir()
+        alone = ran(tmp_path / f"alone {cam}", *common, f"cam={cam}", f"box={box or 'largest_component'}")
+        for image, one in zip(predictions["images"], read(alone)["images"], strict=True):
+            found = image["further"][arm] if arm else image
+            assert "further" not in one
+            assert {key: found[key] for key in ("boxes", "ranks", "whole_image")} == {
+                key: one[key] for key in ("boxes", "ranks", "whole_image")
+            }
+            if not arm:
+                together = np.asarray(Image.open(run_dir / image["overlay"]))
+                by_itself = np.asarray(Image.open(alone / one["overlay"]))
+                assert len(together) == 6 * len(by_itself)
+                np.testing.assert_array_equal(together[: len(by_itself)], by_itself)
+    boxes = [image["further"]["eigen_cam"]["boxes"] for image in predictions["images"]]
+    assert len(boxes) == 2
+
+
+def test_explain_does_not_drop_maps_in_silence(weights: Path, tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     answer = commands.run(
-        "predict", "images=a.png", "backbone=squeezenet_gap", f"backbone.weights={weights}", "cam=[cam,grad_cam]",
+        "explain", "images=a.png", "backbone=squeezenet_gap", f"backbone.weights={weights}", "cam=[cam,grad_cam]",
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert answer.returncode == 1
-    assert "predict shows one map and its boxes" in answer.stderr
+    assert "explain shows one map and its boxes" in answer.stderr

@@ -245,6 +245,5 @@ def _where(trunk: str) -> str:
     """Which file is to be fetched from where, as far as timm says."""
     config = _timm().get_pretrained_cfg(trunk)
     if getattr(config, "hf_hub_id", None):
-        files = "pytorch_model.bin, or the tensors of model.safetensors saved again with torch.save"
-        return f"they are {files}, of huggingface.co/{config.hf_hub_id}: "
+        return f"they are model.safetensors or pytorch_model.bin of huggingface.co/{config.hf_hub_id}: "
     return f"they are {config.url}: " if getattr(config, "url", "") else ""

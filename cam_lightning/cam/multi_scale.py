@@ -21,8 +21,9 @@ class MultiScaleMap:
 
     `scales`: what the input's height and width are multiplied by, rising; the input, as evaluation has resized it, is
     resized bilinearly (smaller ones with antialiasing), so a larger scale shows no more detail, but more cells.
-    `merge`: `mean`, or in every cell the `max`; both keep the map's unit. `flip`: each map is the mean with that of the
-    mirrored input, mirrored back. The classes are those that the image's own forward ranks.
+    `merge`: `mean`, or in every cell the `max`; both keep the map's unit. Or `extent`: large objects from small inputs,
+    small ones from large inputs, as shares of the maximum (`functional/multi_scale.py`). `flip`: each map is the mean
+    with that of the mirrored input, mirrored back. The classes are those that the image's own forward ranks.
 
     Costs a forward and a map of each size (twice with `flip`), a scale's forward its square of the input's. Raises
     ValueError for scales that do not rise from above 0, and for another merge.
@@ -51,7 +52,9 @@ class MultiScaleMap:
         return {"of": type(self.of).__name__, **of, "scales": scales, "merge": self.merge, "flip": self.flip}
 
     def unit(self, network: Network) -> str:
-        """The map's own."""
+        """The map's own, but for `extent`, which divides maps by their maximum."""
+        if self.merge == "extent":
+            return "share of the maximum"
         unit = getattr(self.of, "unit", None)
         return "" if unit is None else unit(network)
 

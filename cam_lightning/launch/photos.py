@@ -19,10 +19,14 @@ def wanted_images(config: DictConfig) -> str | list[str]:
     return str(config.images)
 
 
-def require_one_of_each(config: DictConfig, command: str) -> None:
-    """Raises ValueError where there is not one network, one map and one box generator."""
+def require_one_map(config: DictConfig, command: str) -> None:
+    """Raises ValueError where several maps or box generators are asked for."""
     if config.get("further"):
-        raise ValueError(f"{command} shows one map and its boxes: give one cam and one box; `evaluate` scores several")
+        raise ValueError(f"{command} shows one map and its boxes: give one cam and one box; `predict` makes several")
+
+
+def require_one_network(config: DictConfig) -> None:
+    """Raises ValueError where there is no network with weights, or more than one."""
     weights = config.backbone.get("weights", "none")
     if config.checkpoint is None and weights == "none":
         raise ValueError(
@@ -36,6 +40,11 @@ def protocol(config: DictConfig, recipe: Recipe) -> dict[str, Any]:
     """How photos are looked at, for the file of what was found."""
     from cam_lightning.localization.localizer import protocol as options_of
 
+    further: dict[str, Any] = {
+        group: {name: {"method": type(part).__name__, **options_of(part)} for name, part in parts.items()}
+        for group, parts in (("cam", recipe.further_cams), ("box", recipe.further_boxes))
+        if parts
+    }
     return {
         "checkpoint": config.checkpoint,
         "backbone": config.backbone["_target_"].rpartition(".")[2],
@@ -43,6 +52,7 @@ def protocol(config: DictConfig, recipe: Recipe) -> dict[str, Any]:
         "image_size": list(recipe.input_size),
         "cam": {"method": type(recipe.cam).__name__, **options_of(recipe.cam)},
         "box": options_of(recipe.box),
+        **({"further": further} if further else {}),
         "boxes": "xyxy, half-open, in pixels of the photo turned upright as its EXIF orientation says",
         "precision": "float32",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import Network, Recipe
+from cam_lightning.contracts import Localization, Network, Recipe
 from cam_lightning.dataset.pipeline.image_file import photo_pixels, read_photo
 from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.localization.localizer import Localizer
@@ -43,6 +43,9 @@ class LocalizedImage(NamedTuple):
     """Which of the T classes each box is of."""
     degenerate_P: Tensor
     """bool: the map named no region, so the box is the whole image."""
+    further: Mapping[str, LocalizedImage] = {}
+    """The same image and classes by further maps and box generators, as evaluation calls them: `grad_cam`,
+    `distance_transform`, `grad_cam/distance_transform`."""
 
 
 def localized(
@@ -61,7 +64,8 @@ def localized(
         raise ValueError("the network is in training mode, where dropout and batch statistics blur it: network.eval()")
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; got {batch_size}")
-    localizer = Localizer(network, {"": recipe.cam}, {"": recipe.box})
+    cams, boxes = {"": recipe.cam, **recipe.further_cams}, {"": recipe.box, **recipe.further_boxes}
+    localizer = Localizer(network, cams, boxes)
     localizer.check(recipe.input_size)
     return _one_by_one(localizer, iter(images), recipe, batch_size, name)
 
@@ -84,21 +88,26 @@ def _one_by_one(
         shown, sizes, paths = zip(*batch, strict=True)
         index_B = torch.arange(first, first + len(batch))
         names_B = [name(first + row) if name else path or f"image {first + row}" for row, path in enumerate(paths)]
-        found = localizer.pixels(torch.stack(shown), index_B, torch.tensor(sizes), names_B)[""]
+        found = localizer.pixels(torch.stack(shown), index_B, torch.tensor(sizes), names_B)
         for row, size in enumerate(sizes):
-            classes_T = found.classes_BT[row]
-            yield LocalizedImage(
-                int(found.index_B[row]),
-                size,
-                classes_T,
-                [recipe.class_names[index] if recipe.class_names else str(index) for index in classes_T.tolist()],
-                found.probability_BT[row],
-                found.map_BThw[row],
-                found.proposals.boxes_BP4[row],
-                found.proposals.rank_P,
-                found.proposals.degenerate_BP[row],
-            )
+            own, *others = (_of_one(each, row, size, recipe.class_names) for each in found.values())
+            yield own._replace(further=dict(zip([arm for arm in found if arm], others, strict=True)))
         first += len(batch)
+
+
+def _of_one(found: Localization, row: int, size: tuple[int, int], class_names: list[str]) -> LocalizedImage:
+    classes_T = found.classes_BT[row]
+    return LocalizedImage(
+        int(found.index_B[row]),
+        size,
+        classes_T,
+        [class_names[index] if class_names else str(index) for index in classes_T.tolist()],
+        found.probability_BT[row],
+        found.map_BThw[row],
+        found.proposals.boxes_BP4[row],
+        found.proposals.rank_P,
+        found.proposals.degenerate_BP[row],
+    )
 
 
 def is_one_image(images: Any) -> bool:

@@ -132,31 +132,46 @@ def _drawn(job: tuple[_Photo, LocalizedImage, Path, str | None]) -> dict[str, An
     if photo.small_HW3 is not None and colour_map is not None:
         # What may name a file may name another, but not at any length.
         overlay = f"overlays/{photo.number:06d}_{photo.path.stem[:60]}.png"
-        picture_HW3 = _picture(photo.small_HW3, found, colour_map)
+        picture_HW3 = _side_by_side(photo.small_HW3, found, colour_map)
         Image.fromarray(picture_HW3).save(run_dir / overlay, compress_level=PNG_LEVEL)
     height, width = found.size
-    return {
+    row = {
         "path": str(photo.path),
         "width": width,
         "height": height,
         "classes": found.classes_T.tolist(),
         "names": found.names,
         "probabilities": [round(probability, 6) for probability in found.probability_T.tolist()],
+        **_boxes(found),
+        "overlay": overlay,
+    }
+    # With one map alone the file is as it always was.
+    return row | ({"further": {arm: _boxes(each) for arm, each in found.further.items()}} if found.further else {})
+
+
+def _boxes(found: LocalizedImage) -> dict[str, Any]:
+    return {
         "boxes": [[round(edge, 2) for edge in box] for box in found.boxes_P4.tolist()],
         "ranks": list(found.rank_P),
         "whole_image": found.degenerate_P.tolist(),
-        "overlay": overlay,
     }
 
 
-def _picture(small_HW3: np.ndarray, found: LocalizedImage, colour_map: str) -> np.ndarray:
+def _side_by_side(small_HW3: np.ndarray, found: LocalizedImage, colour_map: str) -> np.ndarray:
+    """The picture of the run's own map, and below it those of further ones, each with its name."""
+    own = _picture(small_HW3, found, colour_map)
+    further = [_picture(small_HW3, each, colour_map, arm) for arm, each in found.further.items()]
+    return np.concatenate([own, *further])
+
+
+def _picture(small_HW3: np.ndarray, found: LocalizedImage, colour_map: str, arm: str = "") -> np.ndarray:
     """The best class's map and box on the photo, its name and probability, and the next two classes of any chance."""
     small_size_12 = torch.tensor([small_HW3.shape[:2]])
     boxes_114 = rescale(found.boxes_P4[None, :1], torch.tensor([found.size]), small_size_12)
     shares = [f"{share:.0%}" for share in found.probability_T.tolist()]
     others = [f"{name}  {share}" for name, share in zip(found.names[1:3], shares[1:3], strict=True) if share != "0%"]
     detail = "the map names no region" if found.degenerate_P[0] else ", ".join(others)
-    caption = Caption(f"{found.names[0]}  {shares[0]}", detail)
+    caption = Caption(arm or f"{found.names[0]}  {shares[0]}", detail)
     nothing_04 = np.zeros((0, 4), np.float32)
     return localization_picture(
         small_HW3, found.map_Thw[0].numpy(), boxes_114[0].numpy(), nothing_04, caption, colour_map

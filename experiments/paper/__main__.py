@@ -38,7 +38,7 @@ def main() -> None:
     table = TABLES[arguments.table]
     folder = (arguments.folder or Path("runs", "paper", table.name)).expanduser().absolute()
     try:
-        weights = _weights(arguments.weights, {run.weights for run in table.runs if run.weights})
+        weights = given_weights(arguments.weights, {run.weights for run in table.runs if run.weights})
         plan = planned(table, folder, arguments.options, weights, arguments.seeds, arguments.only)
         if arguments.list:
             for job in plan:
@@ -57,7 +57,8 @@ def main() -> None:
     sys.exit(0 if complete else 1)
 
 
-def _weights(given: list[str], names: set[str]) -> dict[str, Path]:
+def given_weights(given: list[str], names: set[str]) -> dict[str, Path]:
+    """The files of NAME=FILE, by name; raises ValueError for a name that there is not, and for no such file."""
     weights = {}
     for each in given:
         name, equals, file = each.partition("=")

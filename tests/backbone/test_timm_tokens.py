@@ -143,6 +143,20 @@ def test_weights_by_file_are_timms_own_names(tmp_path: Any) -> None:
     assert torch.equal(network.get_parameter("trunk.model.pos_embed"), model.pos_embed)
 
 
+def test_a_file_of_safetensors_is_read_as_torchs_own(tmp_path: Any) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    torch.manual_seed(3)
+    model = timm.create_model("test_vit")
+    torch.save(model.state_dict(), tmp_path / "file.pth")
+    safetensors.save_file(model.state_dict(), tmp_path / "file.safetensors")
+    networks = [
+        timm_gap(CLASSES, "test_vit", weights=str(tmp_path / f"file.{kind}")) for kind in ("pth", "safetensors")
+    ]
+    trunks = [network.trunk.state_dict() for network in networks]
+    assert len(trunks[0]) > 50
+    assert all(torch.equal(value, trunks[1][name]) for name, value in trunks[0].items())
+
+
 def test_a_failed_download_names_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     create_model = timm.create_model
 

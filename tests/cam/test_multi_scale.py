@@ -50,6 +50,8 @@ def test_one_scale_is_the_map_itself(network: GapNetwork, x: torch.Tensor) -> No
         output = network(x)
     own = ClassActivationMap()(network, x, output, classes)
     assert MultiScaleMap(ClassActivationMap(), [1], "mean")(network, x, output, classes).equal(own)
+    shares = own / own.amax((2, 3), keepdim=True)
+    torch.testing.assert_close(MultiScaleMap(ClassActivationMap(), [1], "extent")(network, x, output, classes), shares)
 
 
 def test_modes_are_left_as_they_were(network: GapNetwork, x: torch.Tensor) -> None:
@@ -68,6 +70,7 @@ def test_it_says_its_rule_and_its_unit(network: GapNetwork) -> None:
     assert told.items() >= {"of": "GradCam", "scales": [1.0, 1.4286, 2.0], "merge": "mean", "flip": True}.items()
     assert {f"of/{key}" for key in GradCam().protocol()} <= set(told)
     assert MultiScaleMap(ClassActivationMap(), merge="mean").unit(network).startswith("logit per cell")
+    assert MultiScaleMap(GradCam(), merge="extent").unit(network) == "share of the maximum"
     assert MultiScaleMap(GradCam()).unit(small_network()) == getattr(GradCam(), "unit", lambda network: "")(network)
 
 
@@ -83,7 +86,7 @@ def test_too_small_an_input_is_said_before_any_image(network: GapNetwork) -> Non
         ({"scales": []}, "rise from above 0"),
         ({"scales": [0, 1]}, "rise from above 0"),
         ({"scales": [1, 2, 2]}, "rise from above 0"),
-        ({"merge": "best"}, "cam.merge is one of mean, max"),
+        ({"merge": "best"}, "cam.merge is one of mean, max, extent"),
     ],
 )
 def test_options_that_there_are_not_are_refused(options: dict[str, Any], says: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,24 @@ from torch import nn
 
 from cam_lightning.run.checkpoint import read_checkpoint
 from cam_lightning.run.tensor_file import read_tensor_file
+
+
+def test_files_of_safetensors_are_tensors_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    tensors = {"a.weight": torch.randn(3, 2), "b": torch.arange(4)}
+    path = tmp_path / "x.safetensors"
+    safetensors.save_file(tensors, path)
+    read = read_tensor_file(path, "backbone.weights")
+    assert set(read) == set(tensors)
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ModuleNotFoundError, match=r"backbone\.weights=.* needs a package: pip install safetensors"):
+        read_tensor_file(path, "backbone.weights")
+    monkeypatch.undo()
+    for content in (b"", path.read_bytes()[:60], b"no tensors at all"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"backbone\.weights=.*is damaged or no file of safetensors"):
+            read_tensor_file(path, "backbone.weights")
 
 
 class Layer(nn.Linear):

@@ -160,6 +160,17 @@ def test_images_per_class_shortens_training_alone() -> None:
     assert set(few.examples["train"].ids) < set(all_of_them.examples["train"].ids)
 
 
+def test_every_so_many_images_of_the_test_split_alone() -> None:
+    """By position, the first one among them; each as it is among all of them."""
+    some, all_of_them = dataset(test_every=2), dataset()
+    assert list(some.examples["test"].ids) == list(all_of_them.examples["test"].ids)[::2]
+    assert len(some.examples["test"]) == 11
+    for split in ("train", "val"):
+        assert some.examples[split].ids == all_of_them.examples[split].ids
+    for position in (0, 3, 10):
+        assert some.examples["test"][position][0].equal(all_of_them.examples["test"][2 * position][0])
+
+
 def test_training_on_train_fullsup_sees_so_many_boxes_of_each_class_and_no_more() -> None:
     """Those that are held out for validation are some of them; the training images are left alone."""
 
@@ -220,6 +231,8 @@ def test_without_training_images_there_is_only_a_test() -> None:
         ({"classes": 0}, r"dataset\.classes=0, but the dataset has 10 classes"),
         ({"classes": []}, r"dataset\.classes=\[\] leaves no class"),
         ({"images_per_class": 0}, "images_per_class is a whole number of at least 1; got 0"),
+        ({"test_every": 0}, "test_every is a whole number of at least 1; got 0"),
+        ({"test_every": 21}, "the test split has no image of 9 of 10 classes"),
         ({"val_fraction": 0}, r"dataset\.val_fraction lies between 0 and 1; got 0"),
         ({"batch_size": 0}, r"dataset\.batch_size is a whole number of at least 1; got 0"),
     ],
