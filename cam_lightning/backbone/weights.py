@@ -48,8 +48,8 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
 
     `weights` is `none` (nothing happens), `imagenet`, or a file: a state dict under published names or
     ours, a checkpoint of ours, or a `.caffemodel`. Values of any precision become float32. Layers that the
-    weights do not cover keep their initialisation and are named in `network.new_layers`. A head of another
-    number of classes counts as not covered; with `new_head=False`, for evaluation, every layer must be covered.
+    weights do not cover keep their initialisation and are named in `network.new_layers`. A head of other
+    classes or on other features counts as not covered; with `new_head=False`, for evaluation, every layer must be.
 
     Raises FileNotFoundError for a missing file, OSError for a failed download, and ValueError for a
     file that holds no weights, for weights of which none or only a part of a layer fits, for a shape that
@@ -59,18 +59,20 @@ def load_weights(network: TrunkNetwork, weights: str, new_head: bool = True) -> 
     if weights == "none":
         return
     expected = {name: value for name, value in network.state_dict().items() if not _is_counter(name)}
+    entries = list(_entries(network, weights))
+    unlike = [entry for entry in entries if entry[1] in expected and entry[2].shape != expected[entry[1]].shape]
+    # Whole: of a head on other features the bias may fit, but it belongs to its rows.
+    other_heads = {_layer(ours) for _, ours, _ in unlike if new_head} & set(network.heads)
+    for name, ours, value in unlike:
+        if _layer(ours) not in other_heads:
+            raise ValueError(
+                f"backbone.weights={weights} does not fit this network: {ours} has the shape "
+                f"{tuple(expected[ours].shape)}, but {name} in the file {tuple(value.shape)}"
+            )
     matched: dict[str, Tensor] = {}
     left_over: list[str] = []
-    for name, ours, value in _entries(network, weights):
-        if ours in expected and value.shape != expected[ours].shape:
-            same_but_for_classes = value.shape[1:] == expected[ours].shape[1:]
-            if not (new_head and _layer(ours) in network.heads and same_but_for_classes):
-                raise ValueError(
-                    f"backbone.weights={weights} does not fit this network: {ours} has the shape "
-                    f"{tuple(expected[ours].shape)}, but {name} in the file {tuple(value.shape)}"
-                )
-            left_over.append(name)
-        elif ours in expected:
+    for name, ours, value in entries:
+        if ours in expected and _layer(ours) not in other_heads:
             matched[ours] = value
         elif not _is_counter(name):
             left_over.append(name)

@@ -115,10 +115,19 @@ def test_a_new_head_keeps_its_initialisation_only_where_it_is_allowed(tmp_path: 
         load_weights(_network(), path, new_head=False)
 
 
-def test_another_width_is_no_new_head(tmp_path: Path) -> None:
-    content = _published() | {"fc.weight": torch.zeros(3, 5)}
-    with pytest.raises(ValueError, match=r"classifier\.weight .* \(3, 4\), but fc\.weight .*\(3, 5\)"):
-        load_weights(_network(), _save(content, tmp_path / "w.pth"))
+@pytest.mark.parametrize("num_classes", [3, 1000])
+def test_a_head_on_other_features_is_left_out_whole(num_classes: int, tmp_path: Path) -> None:
+    """As where the layer before it was left out: its bias may fit, but belongs to its rows."""
+    content = _published(num_classes) | {"fc.weight": torch.zeros(num_classes, 5)}
+    network = _network()
+    head = {name: value.clone() for name, value in network.classifier.state_dict().items()}
+    path = _save(content, tmp_path / "w.pth")
+    load_weights(network, path)
+    assert network.new_layers == ("classifier",)
+    for name, value in network.classifier.state_dict().items():
+        assert value.equal(head[name]), name
+    with pytest.raises(ValueError, match=r"classifier\.weight .* \(3, 4\), but fc\.weight .*, 5\)"):
+        load_weights(_network(), path, new_head=False)
 
 
 def test_a_layer_of_the_trunk_must_have_its_shape(tmp_path: Path) -> None:
