@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.run.place import CONF
 
@@ -51,7 +51,7 @@ def _by_target() -> dict[str, dict[str, Any]]:
 def _composed(name: str) -> dict[str, Any]:
     """A yaml of `conf/` on top of those of its folder that its defaults name."""
     path = CONF / f"{name}.yaml"
-    content = OmegaConf.load(path)
+    content = cast(DictConfig, OmegaConf.load(path))
     bases = [each for each in content.get("defaults", ()) if isinstance(each, str) and each != "_self_"]
     of_bases = [_composed(str(Path(name).with_name(base))) for base in bases]
     composed: Any = OmegaConf.to_container(OmegaConf.merge(*of_bases, content), resolve=False)
