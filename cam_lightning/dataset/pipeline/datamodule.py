@@ -167,11 +167,11 @@ class LocalizationDataModule(LightningDataModule):
             train, fullsup = self.held_out(train, self.val_fraction, self.seed)
         if train is not None and self.images_per_class is not None:
             train = first_per_class(train, self.images_per_class)
-        if self.test_every > 1:
-            test = Subset(test, np.arange(0, len(test), self.test_every))
         for split_name, split in (("training", train), ("test", test)):
             if split is not None:
                 _require_every_class(split, split_name, names)
+        if self.test_every > 1:
+            test = Subset(test, np.arange(0, len(test), self.test_every))
         self.class_names = names
         if train is not None:
             # Ranks that train together need batches of one size; evaluation counts each image for itself.

@@ -22,7 +22,7 @@ NONSENSE = [-1, -0.5, math.nan, math.inf, -math.inf, "abc", [], [1, 2, 3], True,
 NUMBERS_BY_DEFAULT_NULL = {"train_size", "images_per_class", "num_workers"}
 UNBOUNDED = {
     "batch_size", "num_train", "num_test", "images_per_class", "categories", "train_per_class", "test_per_class",
-    "min_captions", "negatives", "negatives_per_positive",
+    "min_captions", "negatives", "negatives_per_positive", "test_every",
 }  # fmt: skip
 """A batch is never larger than the split, a million scenes are drawn when they are asked for, and of images and
 categories there are as many as there are."""
