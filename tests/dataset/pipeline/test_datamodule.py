@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.augmentation.random_crop import RandomCrop
 from cam_lightning.dataset.pipeline import datamodule
-from cam_lightning.dataset.pipeline.sampler import TrainBatches
+from cam_lightning.dataset.pipeline.sampler import Key, TrainBatches
 from cam_lightning.dataset.pipeline.split import Splits
 from cam_lightning.dataset.shapes import SceneSplit, Shapes
 from cam_lightning.dataset.tiny_imagenet import TinyImageNet
@@ -168,7 +168,9 @@ def test_every_so_many_images_of_the_test_split_alone() -> None:
     for split in ("train", "val"):
         assert some.examples[split].ids == all_of_them.examples[split].ids
     for position in (0, 3, 10):
-        assert some.examples["test"][position][0].equal(all_of_them.examples["test"][2 * position][0])
+        one, the_same = some.examples["test"][Key(0, position)], all_of_them.examples["test"][Key(0, 2 * position)]
+        assert one.image_3HW.equal(the_same.image_3HW)
+        assert (one.label, one.image) == (the_same.label, position), "its place is the one in what is tested"
 
 
 def test_training_on_train_fullsup_sees_so_many_boxes_of_each_class_and_no_more() -> None:
