@@ -62,9 +62,11 @@ def run(entry: str, *arguments: str, cwd: Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+MINE = ["--config-dir=my conf", "backbone=tiny_net", "trust=[their_package]", *FEW]
+
+
 def test_every_command_takes_it(theirs: Path) -> None:
-    mine = ["--config-dir=my conf", "backbone=tiny_net", "trust=[their_package]", *FEW]
-    run("train", *mine, "run_dir=trained", cwd=theirs)
+    run("train", *MINE, "run_dir=trained", cwd=theirs)
     results = json.loads((theirs / "trained" / "results.json").read_text())
     assert results["test/num_images"] == 12
     assert "test/localization_error/top1" in results
@@ -75,17 +77,20 @@ def test_every_command_takes_it(theirs: Path) -> None:
     run("predict", "images=photo.png", "checkpoint=trained", "trust=their_package", "device=cpu", "run_dir=predicted",
         cwd=theirs)  # fmt: skip
     assert (theirs / "predicted" / "predictions.json").is_file()
-    swept = run("train", "-m", *mine, "seed=1,2", "sweep=mine", cwd=theirs)
-    assert "finished: " in swept
-    assert (theirs / "runs" / "mine" / "report.html").is_file()
     assert "TinyNet" in (theirs / "trained" / "report.html").read_text()
-    assert "test localization error, top-1" in run("report", "trained", "runs/mine", cwd=theirs)
     # Not trusted any more, it is data again.
     for entry, arguments in (
         ("evaluate", ["checkpoint=trained", "trainer=cpu"]),
         ("predict", ["images=photo.png", "checkpoint=trained"]),
     ):
         assert "trust=[their_package]" in run(entry, *arguments, cwd=theirs, code=1)
+
+
+@pytest.mark.slow
+def test_sweeps_and_their_report_take_it(theirs: Path) -> None:
+    assert "finished: " in run("train", "-m", *MINE, "seed=1,2", "sweep=mine", cwd=theirs)
+    assert (theirs / "runs" / "mine" / "report.html").is_file()
+    assert "test localization error, top-1" in run("report", "runs/mine", cwd=theirs)
 
 
 def test_untrusted_it_is_one_clear_line(theirs: Path) -> None:

@@ -31,6 +31,7 @@ class SplitResults:
         self.split = split
         of_split = [key for key in in_order(numbers, specs) if split_of(key) == split]
         entries = [Entry(key, name_of(key, specs), spec_of(key, specs), numbers[key]) for key in of_split]
+        self._keys = {entry.key for entry in entries}
         self._by_place = {(entry.spec.arm, entry.name): entry for entry in entries}
         self._asides = {
             (e.spec.of, e.spec.role): e.value for e in entries if e.spec.role in ("threshold", "num_images")
@@ -53,6 +54,12 @@ class SplitResults:
     def spec(self, name: str) -> Spec:
         """What a name is, by the first arm that has it."""
         return next(entry.spec for arm in self.arms if (entry := self.entry(name, arm)) is not None)
+
+    def varies(self, name: str) -> str:
+        """What sets a variant apart from the row that it stands below; empty where there is no such row."""
+        entries = [entry for arm in self.arms if (entry := self.entry(name, arm)) is not None]
+        below = any(entry.spec.role == "variant" and entry.spec.of in self._keys for entry in entries)
+        return entries[0].spec.label if below else ""
 
     def cell(self, name: str, arm: str = "") -> str:
         """As text, with the threshold that it was reached at; empty where that arm has no such number."""

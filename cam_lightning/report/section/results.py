@@ -18,7 +18,7 @@ class ResultRow(NamedTuple):
 
     title: str
     variant: str
-    """What sets it apart from the row that it is a variant of; empty where it stands for itself."""
+    """What sets it apart from the row that it is a variant of; empty where it stands for itself, as where that was not asked for."""
     better: Literal["lower", "higher"] | None
     cells: list[str]
     best: set[int]
@@ -63,7 +63,7 @@ def _row(results: SplitResults, name: str) -> ResultRow:
         best = {i for i, value in known.items() if value == optimum}
     return ResultRow(
         spec.title,
-        spec.label if spec.role == "variant" else "",
+        results.varies(name),
         spec.better,
         [results.cell(name, arm) for arm in results.arms],
         best,

@@ -96,3 +96,21 @@ def test_further_maps_have_columns_and_what_was_counted_for_them_a_row() -> None
 def test_a_number_that_was_not_finite_is_said_to_be_so_and_is_never_best() -> None:
     values = {"test/gt_known_error": None, "test/baseline/centre_box/gt_known_error": 0.75}
     assert [(row.cells, row.best) for row in table_of(values).rows] == [(["not finite", "75.00%"], set())]
+
+
+def test_a_variant_of_what_was_not_asked_for_is_called_in_full() -> None:
+    """Below another number its label alone would read as that one's."""
+    values = {"test/classification_error/top1": 0.1, "test/localization_error/top1@0.3": 0.5}
+    specs = {
+        "test/classification_error/top1": Spec("classification error, top-1", "share", "lower", headline=1),
+        "test/localization_error/top1@0.3": Spec(
+            "localization error, top-1, threshold 0.3", "share", "lower",
+            of="test/localization_error/top1", role="variant", label="threshold 0.3",
+        ),
+    }  # fmt: skip
+    assert [(row.title, row.variant) for row in table_of(values, specs).rows] == [
+        ("classification error, top-1", ""), ("localization error, top-1, threshold 0.3", ""),
+    ]  # fmt: skip
+    specs["test/localization_error/top1"] = Spec("localization error, top-1", "share", "lower", headline=2)
+    rows = table_of(values | {"test/localization_error/top1": 0.4}, specs).rows
+    assert [row.variant for row in rows] == ["", "", "threshold 0.3"]
