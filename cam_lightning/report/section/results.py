@@ -18,7 +18,7 @@ class ResultRow(NamedTuple):
 
     title: str
     variant: str
-    """What sets it apart from the row that it is a variant of; empty where it stands for itself, as where that was not asked for."""
+    """What sets it apart from the row above it that it is a variant of; empty where it stands for itself."""
     better: Literal["lower", "higher"] | None
     cells: list[str]
     best: set[int]
