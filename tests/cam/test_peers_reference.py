@@ -1,6 +1,8 @@
 """Maps against grad-cam and torchcam, on published weights and a photo, before anything is resized: equal to 1e-4 of
 their maximum. Where a peer does not follow its paper, what it does is written here as an equation, and it equals that.
 
+The transformer has random weights. The peers see its layers' tokens through grad-cam's reshape, which drops the first.
+
 Runs where both packages are (the extra `bench`) and the reference data.
 """
 
@@ -8,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from functools import cache
+from copy import deepcopy
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +26,7 @@ from torch.nn import functional as F
 from cam_lightning.backbone.googlenet import googlenet
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
+from cam_lightning.backbone.timm_gap import timm_gap
 from cam_lightning.cam.ablation_cam import AblationCam
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.cam.eigen_cam import EigenCam
@@ -34,6 +38,7 @@ from cam_lightning.cam.grad_cam_elementwise import GradCamElementwise
 from cam_lightning.cam.grad_cam_plus_plus import GradCamPlusPlus
 from cam_lightning.cam.hires_cam import HiResCam
 from cam_lightning.cam.layer_cam import LayerCam
+from cam_lightning.cam.le_grad import LeGrad
 from cam_lightning.cam.refine_cam import RefineCam
 from cam_lightning.cam.score_cam import ScoreCam
 from cam_lightning.cam.smooth_grad_cam_plus_plus import SmoothGradCamPlusPlus
@@ -61,6 +66,8 @@ class Case(NamedTuple):
     image_13HW: Tensor
     label: int
     output: Any
+    reshape: Callable[[Tensor], Tensor] | None
+    """From a layer's tokens to a map, for the peers."""
 
     @property
     def module(self) -> nn.Module:
@@ -80,9 +87,13 @@ class Logits(nn.Module):
 
 @cache
 def loaded(name: str, data: Path) -> tuple[TrunkNetwork, Tensor]:
-    """A network with its published weights, and a photo as it sees it."""
-    if name == "squeezenet":
-        network: TrunkNetwork = squeezenet_gap(1000, weights=str(data / "squeezenet" / "squeezenet1_0-imagenet.pth"))
+    """A network with its published weights, where it has some, and a photo as it sees it."""
+    if name == "vit":
+        pytest.importorskip("timm")
+        torch.manual_seed(0)
+        network: TrunkNetwork = timm_gap(1000, "vit_tiny_patch16_224")
+    elif name == "squeezenet":
+        network = squeezenet_gap(1000, weights=str(data / "squeezenet" / "squeezenet1_0-imagenet.pth"))
     else:
         network = googlenet(1000, "caffe", weights=str(data / "weights" / "googlenet_caffe-imagenet.pth"))
     photo = sorted((data / "imagenet-photos").glob("*.JPEG"))[4]
@@ -96,6 +107,9 @@ PLACES = {
     "squeezenet, a layer": ("squeezenet", "trunk.4", "class_conv"),
     "googlenet": ("googlenet", None, "trunk"),
     "googlenet, a layer": ("googlenet", "trunk.inception4d", "trunk"),
+    "vit": ("vit", None, "trunk.model.norm"),
+    "vit, a block": ("vit", "trunk.model.blocks.8", "trunk.model.norm"),
+    "vit, before the last attention": ("vit", "trunk.model.blocks.11.norm1", "trunk.model.norm"),
 }
 
 
@@ -109,7 +123,11 @@ def case(request: pytest.FixtureRequest, reference_data: Path) -> Iterator[Case]
             module.inplace = False
     with torch.no_grad():
         output = network(image)
-    yield Case(network, layer, features, image, int(output.logits_BC.argmax()), output)
+    reshape = None
+    if name == "vit":
+        transforms = pytest.importorskip("pytorch_grad_cam.utils.reshape_transforms")
+        reshape = partial(transforms.vit_reshape_transform, height=SIZE[0] // 16, width=SIZE[1] // 16)
+    yield Case(network, layer, features, image, int(output.logits_BC.argmax()), output, reshape)
     assert not any(module._forward_hooks for module in network.modules())
 
 
@@ -137,7 +155,8 @@ def theirs(kind: str, case: Case, **options: Any) -> Tensor:
     """grad-cam's map before its ReLU and its resizing."""
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    with getattr(grad_cam_package, kind)(model=Logits(case.network), target_layers=[case.module], **options) as peer:
+    options |= {"model": Logits(case.network), "target_layers": [case.module], "reshape_transform": case.reshape}
+    with getattr(grad_cam_package, kind)(**options) as peer:
         image = case.image_13HW.clone().requires_grad_()
         targets = [ClassifierOutputTarget(case.label)]
         scores = peer.activations_and_grads(image)
@@ -153,9 +172,22 @@ def theirs(kind: str, case: Case, **options: Any) -> Tensor:
 
 def of_torchcam(kind: str, case: Case, *arguments: Any, **options: Any) -> Tensor:
     """torchcam's map, not normalised; rectified but for CAM's."""
+    options["reshape_transform"] = case.reshape
     with getattr(torchcam, kind)(Logits(case.network), case.module, *arguments, **options) as peer:
         scores = peer.model(case.image_13HW.clone().requires_grad_())
         return peer(case.label, scores, normalized=False)[0][0].detach()
+
+
+@pytest.mark.parametrize("case", ["vit"], indirect=True)
+def test_the_transformer_is_timms_own(case: Case) -> None:
+    """As `global_pool="avg"` has it, with the norm before the mean."""
+    model = pytest.importorskip("timm").create_model(
+        "vit_tiny_patch16_224", pretrained=False, global_pool="avg", fc_norm=False, dynamic_img_size=True
+    )
+    weights = {name.removeprefix("trunk.model."): value for name, value in case.network.state_dict().items()}
+    model.load_state_dict({name.replace("classifier.", "head."): value for name, value in weights.items()})
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(case.image_13HW), case.output.logits_BC)
 
 
 # --- without a difference
@@ -202,12 +234,87 @@ def test_principal_components_are_grad_cams_but_for_their_sign(kind: str, cam: A
 
 
 def test_ablation_cam_is_grad_cams_behind_a_relu(case: Case) -> None:
-    """Elsewhere it sets units to their least value less 1e7 in place of 0."""
+    """Elsewhere it differs: see below."""
     if case.layer == "trunk.4":
         close(ours(AblationCam(case.layer), case), theirs("AblationCAM", case))
 
 
+class Block(nn.Module):
+    """A block of timm's as torchcam's LeGrad expects one: its attention is PyTorch's own."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        width, heads = block.attn.proj.in_features, block.attn.num_heads
+        self.block = block
+        self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.self_attention.load_state_dict(
+            {
+                "in_proj_weight": block.attn.qkv.weight,
+                "in_proj_bias": block.attn.qkv.bias,
+                "out_proj.weight": block.attn.proj.weight,
+                "out_proj.bias": block.attn.proj.bias,
+            }
+        )
+
+    def forward(self, tokens_BND: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        normed_BND = self.block.norm1(tokens_BND)
+        tokens_BND = tokens_BND + self.self_attention(normed_BND, normed_BND, normed_BND)[0]
+        return tokens_BND + self.block.mlp(self.block.norm2(tokens_BND))
+
+
+@pytest.mark.parametrize("case", ["vit"], indirect=True)
+def test_le_grad_is_torchcams(case: Case) -> None:
+    network = deepcopy(case.network)
+    model, classifier = network.get_submodule("trunk.model"), network.get_submodule("classifier")
+    blocks = [Block(block) for block in model.blocks.eval()]
+    model.blocks = nn.Sequential(*blocks).eval()
+    with torchcam.LeGrad(
+        Logits(network),
+        blocks[-4:],
+        score_projection=lambda tokens_BND: classifier(model.norm(tokens_BND)[:, 1:].mean(1)),
+        grid_shape=(SIZE[0] // 16, SIZE[1] // 16),
+    ) as peer:
+        scores = peer.model(case.image_13HW)
+        torch.testing.assert_close(scores, case.output.logits_BC)
+        expected = peer(case.label, scores, normalized=False)[0][0]
+    close(ours(LeGrad(blocks=4), case), expected)
+
+
 # --- where a peer differs from its paper
+
+
+@pytest.mark.parametrize("case", ["vit, a block"], indirect=True)
+def test_ablation_cam_of_grad_cam_takes_more_than_a_unit_where_it_is_negative(case: Case) -> None:
+    """In place of 0 it sets A_k to min A − 1e7, by 1e7 less for each unit of a batch; in the first token too."""
+    A = of_layer(case).features_BKhw
+
+    def found(values_K: list[float], first: int) -> Tensor:
+        """Σ_k (y − y_k) / y · A_k, y_k with unit k of the tokens from `first` on set to a value."""
+        scores = []
+        for units in torch.arange(len(values_K)).split(32):
+
+            def ablate(module: Any, inputs: Any, output: Tensor, units: Tensor = units) -> Tensor:
+                output = output.clone()
+                for row, unit in enumerate(units.tolist()):
+                    output[row, first:, unit] = values_K[unit]
+                return output
+
+            handle = case.module.register_forward_hook(ablate)
+            with torch.no_grad():
+                scores.append(case.network(case.image_13HW.expand(len(units), -1, -1, -1)).logits_BC[:, case.label])
+            handle.remove()
+        score = case.output.logits_BC[0, case.label]
+        assert float(score) > 0
+        return class_activation_map(A, ((score - torch.cat(scores)) / score)[None, None])[0, 0]
+
+    tokens: list[Tensor] = []
+    handle = case.module.register_forward_hook(lambda module, inputs, output: tokens.append(output))
+    with torch.no_grad():
+        case.network(case.image_13HW)
+    handle.remove()
+    least = [float(tokens[0].min()) - 1e7 * (unit % 32 + 1) for unit in range(A.shape[1])]
+    close(found(least, 0), theirs("AblationCAM", case, ablation_layer=grad_cam_package.AblationLayerVit()))
+    close(ours(AblationCam(case.layer), case), found([0.0] * A.shape[1], 1))
 
 
 def test_grad_cam_plus_plus_of_grad_cam_adds_to_the_denominator(case: Case) -> None:
@@ -253,7 +360,7 @@ def test_finer_cam_of_grad_cam_weighs_references_by_their_softmax(case: Case) ->
             share = logits_BC.softmax(1).gather(1, nearest)
             return ((share * (own - logits_BC.gather(1, nearest))).sum(1) / (share.sum(1) + 1e-9))[:, None]
 
-    peer = grad_cam_package.FinerCAM(Logits(case.network), [case.module])
+    peer = grad_cam_package.FinerCAM(Logits(case.network), [case.module], case.reshape)
     raw: list[Any] = []
     base = peer.base_cam
     base.aggregate_multi_layers = lambda maps: raw.extend(maps)
@@ -283,10 +390,12 @@ def _share(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low + 1e-8)
 
 
+@pytest.mark.parametrize("case", ["squeezenet, a layer", "vit, a block"], indirect=True)
 def test_score_cam_differs_from_both_by_how_masks_are_upsampled(case: Case) -> None:
-    """grad-cam aligns corners; torchcam brings a unit to 0..1 before it is upsampled; both add 1e-8 to the range."""
-    if case.layer != "trunk.4":
-        return  # 128 units: others take minutes.
+    """grad-cam aligns corners; torchcam brings a unit to 0..1 before it is upsampled; both add 1e-8 to the range.
+
+    Of 128 and 192 units: other layers take minutes.
+    """
     A = of_layer(case).features_BKhw
     unit_K1hw = A[0][:, None]
     aligned = _share(F.interpolate(unit_K1hw, SIZE, mode="bilinear", align_corners=True))
@@ -303,7 +412,8 @@ def test_layer_cam_of_torchcam_raises_the_deepest_too(case: Case) -> None:
         return
     names = [case.layer, None]
     maps = [ours(LayerCam([name]), case).relu()[None, None] for name in names]
-    with torchcam.LayerCAM(Logits(case.network), [case.module, case.network.get_submodule(case.features)]) as peer:
+    modules = [case.module, case.network.get_submodule(case.features)]
+    with torchcam.LayerCAM(Logits(case.network), modules, reshape_transform=case.reshape) as peer:
         scores = peer.model(case.image_13HW.clone().requires_grad_())
         fused = peer.fuse_cams(peer(case.label, scores))[0].detach()
     raised = [F.interpolate(torch.tanh(2 * _share(each)), maps[0].shape[2:], mode="bilinear") for each in maps]
@@ -315,14 +425,15 @@ def test_refine_cam_is_torchcams(case: Case) -> None:
     if case.layer is None:
         return
     modules = [case.module, case.network.get_submodule(case.features)]
-    with torchcam.RefineCAM(Logits(case.network), modules, base_method=torchcam.LayerCAM) as peer:
+    options = {"reshape_transform": case.reshape}
+    with torchcam.RefineCAM(Logits(case.network), modules, base_method=torchcam.LayerCAM, **options) as peer:
         scores = peer.base_cam.model(case.image_13HW.clone().requires_grad_())
         expected = peer(case.label, scores)[0][0].detach()
     close(_share(ours(RefineCam(LayerCam(), [case.layer, None]), case)[None, None])[0, 0], expected)
 
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    peer = grad_cam_package.RefineCAM(Logits(case.network), modules, base_method=grad_cam_package.LayerCAM)
+    peer = grad_cam_package.RefineCAM(Logits(case.network), modules, base_method=grad_cam_package.LayerCAM, **options)
     expected = torch.from_numpy(peer(case.image_13HW.clone().requires_grad_(), [ClassifierOutputTarget(case.label)])[0])
     for base in peer.base_cam_per_layer:
         base.activations_and_grads.release()
