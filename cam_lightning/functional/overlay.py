@@ -27,6 +27,10 @@ PREDICTION_COLOUR = (0, 229, 255)
 EXPECTED_COLOUR = (255, 167, 38)
 PNG_LEVEL = 2
 """For the files: a quarter of the time that Pillow's own level takes, a tenth more bytes."""
+PANELS_IN_A_ROW = 5
+PANELS = "panels"
+"""The text of a PNG that says where its panels lie: JSON, a `Place` each."""
+_LEAST_PANEL_WIDTH = 200
 _HALO = (0, 0, 0)
 
 
@@ -104,6 +108,68 @@ def localization_picture(
         end = largest_value(map_hw, colour_map) if limit is None else limit
         picture = np.concatenate([picture, colour_bar(picture.shape[1], end, unit, colour_map)])
     return captioned(picture, caption)
+
+
+class Panel(NamedTuple):
+    """One map of a photo that is shown under several."""
+
+    map_hw: np.ndarray
+    predicted_N4: np.ndarray
+    caption: Caption
+    limit: float | None = None
+    unit: str = ""
+
+
+class Place(NamedTuple):
+    """Where a panel lies in its picture, without its caption: half-open, in the picture's pixels; and that caption."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    name: str
+    detail: str
+
+
+def panels_picture(
+    image_HW3: np.ndarray,
+    truth_N4: np.ndarray,
+    panels: Sequence[Panel],
+    caption: Caption,
+    colour_map: str = "inferno",
+) -> tuple[np.ndarray, list[Place]]:
+    """The image with its true boxes and under each of several maps, as panels in rows, and a caption below them all.
+
+    uint8 RGB, and where each panel lies. Boxes, `limit` and `unit` are as in `localization_picture`; a panel is the
+    image at half that picture's size, in rows of at most `PANELS_IN_A_ROW`, all of them of one length.
+    """
+    height, width = (max(1, round(length / 2)) for length in at_picture_size(image_HW3).shape[:2])
+    small_HW3 = cv2.resize(image_HW3, (width, height), interpolation=cv2.INTER_AREA)
+    factor_4 = np.array([width / image_HW3.shape[1], height / image_HW3.shape[0]] * 2)
+    shown = [(draw_boxes(small_HW3, truth_N4 * factor_4, TRUTH_COLOUR), Caption("photo", ""))]
+    for panel in panels:
+        under = heat_map(small_HW3, panel.map_hw, colour_map, panel.limit)
+        under = draw_boxes(under, truth_N4 * factor_4, TRUTH_COLOUR)
+        under = draw_boxes(under, panel.predicted_N4 * factor_4, PREDICTION_COLOUR)
+        if panel.limit is not None or colour_map == DIVERGING:
+            end = largest_value(panel.map_hw, colour_map) if panel.limit is None else panel.limit
+            under = np.concatenate([under, colour_bar(width, end, panel.unit, colour_map)])
+        shown.append((under, panel.caption))
+    num_rows = -(-len(shown) // PANELS_IN_A_ROW)
+    num_columns = -(-len(shown) // num_rows)
+    # A narrow photo leaves room for the name below it.
+    step_x = max(width, _LEAST_PANEL_WIDTH) + 4
+    strips = [_caption_strip(said, step_x - 4) for _, said in shown]
+    step_y = max(len(pixels) for pixels, _ in shown) + len(strips[0])
+    picture = np.full((num_rows * step_y, num_columns * step_x - 4, 3), PAPER, np.uint8)
+    places = []
+    for number, ((pixels, said), strip) in enumerate(zip(shown, strips, strict=True)):
+        top, left = number // num_columns * step_y, number % num_columns * step_x
+        bottom = top + len(pixels)
+        picture[top:bottom, left : left + width] = pixels
+        picture[bottom : bottom + len(strip), left : left + strip.shape[1]] = strip
+        places.append(Place(left, top, left + width, bottom, *said))
+    return captioned(picture, caption), places
 
 
 def captioned(picture_HW3: np.ndarray, caption: Caption) -> np.ndarray:

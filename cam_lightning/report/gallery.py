@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cam_lightning.functional.overlay import Caption, localization_picture
+from cam_lightning.functional.overlay import PANELS, Caption, Place, localization_picture
 from cam_lightning.report.run_record import prediction_of
 from cam_lightning.run.prediction_table import Prediction
 
@@ -20,21 +21,31 @@ PICTURE_BYTES = 12_000_000
 MOST_PICTURES = 1000
 ENCODINGS = ((960, 82), (720, 78), (540, 75), (540, 60), (400, 60), (320, 50), (320, 30), (240, 25))
 """(longest width in pixels, WebP quality), the best first."""
-UNREADABLE = (OSError, ValueError, SyntaxError)
-"""What Pillow raises for a picture that is damaged."""
+UNREADABLE = (OSError, ValueError, SyntaxError, TypeError)
+"""What Pillow raises for a picture that is damaged, and Python where its panels are not as they were written."""
 _BAND_EDGES = (0.25, 0.5, 0.75)
 _BANDS = ("below 25 %", "25 to 50 %", "50 to 75 %", "75 % and more")
 _NO_BAND = "not finite"
 """Of a network that overflowed while it was trained: NaN, which the file has as null."""
 
 
+class Part(NamedTuple):
+    """What is shown of one overlay: all of it, or one panel of a photo under several maps."""
+
+    source: str
+    """As a data URI."""
+    width: int
+    height: int
+    name: str = ""
+    """Of the panel's map."""
+    detail: str = ""
+
+
 class Picture(NamedTuple):
     """One overlay, ready for the page."""
 
-    source: str
-    """The picture itself, as a data URI."""
-    width: int
-    height: int
+    parts: list[Part]
+    """One, or of a run with several maps the photo and each of them, which a page lays out as it is wide."""
     file: str
     """Where the full picture lies, below the run directory."""
     name: str
@@ -71,17 +82,36 @@ def build_gallery(run_dir: Path, split: str, predictions: list[Prediction], iou_
     for path in shown:
         try:
             # Pictures of one run are alike: each is tried at one step finer than the one before.
-            small, webp, encoding = embedded(path, PICTURE_BYTES // len(shown), max(0, encoding - 1))
+            parts, encoding = _parts(path, PICTURE_BYTES // len(shown), max(0, encoding - 1))
         except UNREADABLE as error:
             damaged.append(f"overlays/{split}/{path.name}: {error}")
             continue
         prediction = prediction_of(path.name, predictions)
-        source = f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
         facets = {} if prediction is None else _facets_of(prediction, iou_threshold)
         name = path.stem if prediction is None else prediction.id
         file = f"overlays/{split}/{path.name}"
-        pictures.append(Picture(source, *small.size, file, name, prediction, facets))
+        pictures.append(Picture(parts, file, name, prediction, facets))
     return Gallery(split, pictures, len(paths) - len(shown), _facets(pictures), damaged)
+
+
+def _parts(path: Path, limit: int, first: int) -> tuple[list[Part], int]:
+    """What is shown of an overlay, of at most `limit` bytes together, and the position of its coarsest encoding."""
+    with Image.open(path) as file:
+        places = [Place(*place) for place in json.loads(file.info.get(PANELS, "[]"))]
+        panels = [file.convert("RGB").crop(place[:4]) for place in places]
+    if not panels:
+        small, webp, position = embedded(path, limit, first)
+        return [_part(small, webp)], position
+    encoded = [_encoded(panel, limit // len(panels), first) for panel in panels]
+    parts = [
+        _part(small, webp, place.name, place.detail) for place, (small, webp, _) in zip(places, encoded, strict=True)
+    ]
+    return parts, max(position for _, _, position in encoded)
+
+
+def _part(small: Image.Image, webp: bytes, name: str = "", detail: str = "") -> Part:
+    source = f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+    return Part(source, *small.size, name, detail)
 
 
 def embedded(path: Path, limit: int, first: int = 0) -> tuple[Image.Image, bytes, int]:
@@ -91,7 +121,10 @@ def embedded(path: Path, limit: int, first: int = 0) -> tuple[Image.Image, bytes
     """
     with Image.open(path) as file:
         picture = file.convert("RGB")
-    picture = picture.crop((0, 0, picture.width, max(1, picture.height - _caption_height())))
+    return _encoded(picture.crop((0, 0, picture.width, max(1, picture.height - _caption_height()))), limit, first)
+
+
+def _encoded(picture: Image.Image, limit: int, first: int) -> tuple[Image.Image, bytes, int]:
     for position in range(first, len(ENCODINGS)):
         width, quality = ENCODINGS[position]
         small = picture

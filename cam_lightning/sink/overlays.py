@@ -6,16 +6,36 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.map_colours import CHOICES, largest_value
 from cam_lightning.functional.overlap import best_overlap, written_overlap
-from cam_lightning.functional.overlay import PNG_LEVEL, Caption, contact_sheet, localization_picture
+from cam_lightning.functional.overlay import (
+    PANELS,
+    PNG_LEVEL,
+    Caption,
+    Panel,
+    contact_sheet,
+    localization_picture,
+    panels_picture,
+)
 from cam_lightning.run.file import json_text
+
+
+class _Map(NamedTuple):
+    """One map of a picture, as plain values."""
+
+    arm: str
+    map_hw: list[list[float]]
+    box_14: list[list[float]]
+    unit: str
+    verdict: str
+    """What is said of it where there are several."""
 
 
 class _Seen(NamedTuple):
@@ -23,20 +43,21 @@ class _Seen(NamedTuple):
 
     position: int
     """Of the image in its split."""
-    map_hw: list[list[float]]
-    box_14: list[list[float]]
+    maps: list[_Map]
+    """The run's own, and then the further ones."""
     truth_N4: list[list[float]]
     caption: Caption
-    unit: str
 
 
 class Overlays:
     """Writes `overlays/<split>/*.png` for `count` images, the same in every epoch, and a sheet `<split>.png`.
 
-    The sample follows from `seed` and the split's length. Each picture shows the best class's map and box. `scale` is
-    what the brightest colour stands for: each map's `own` maximum, one that is `shared` by all pictures of the split
-    (the greatest value among them), or a number of the map's own unit; the last two have a colour bar. Raises
-    ValueError for another one, and for unknown colours.
+    The sample follows from `seed` and the split's length. Each picture shows the best class's map and box; of a run
+    with several maps or box generators it shows the photo under each of them, by its name, and the file's `panels`
+    say where (JSON of `functional.overlay.Place`). `own` is the target of the run's own map, which names it there.
+    `scale` is what the brightest colour stands for: each map's `own` maximum, one that is `shared` by all pictures of
+    the split (the greatest value among a kind's maps), or a number of the map's own unit; the last two have a colour
+    bar. Raises ValueError for another one, and for unknown colours.
     """
 
     def __init__(
@@ -47,6 +68,7 @@ class Overlays:
         colour_map: str = "inferno",
         iou_threshold: float = 0.5,
         scale: str | float = "own",
+        own: str = "",
     ) -> None:
         if colour_map not in CHOICES:
             raise ValueError(f"the overlays' colour_map is one of {', '.join(CHOICES)}; got {colour_map!r}")
@@ -59,6 +81,7 @@ class Overlays:
         self.colour_map = colour_map
         self.iou_threshold = iou_threshold
         self.scale = scale
+        self.own = _name_of_map(own)
 
     def start(self, split: str, source: ImageSource, class_names: Sequence[str], rank: int, world_size: int) -> None:
         self.split, self.source, self.class_names = split, source, class_names
@@ -74,20 +97,22 @@ class Overlays:
         rows = [row for row, index in enumerate(localization.index_B.tolist()) if index in self.sample]
         if not rows:
             return
-        iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
+        arms = {"": localization, **further}
+        iou_B = {
+            arm: best_overlap(each.proposals.boxes_BP4[:, :1], truth.boxes_BN4, truth.num_boxes_B)[:, 0]
+            for arm, each in arms.items()
+        }
         for row in rows:
             seen = _Seen(
                 int(localization.index_B[row]),
-                localization.map_BThw[row, 0].tolist(),
-                localization.proposals.boxes_BP4[row, :1].tolist(),
+                [self._map(arm, each, truth, row, float(iou_B[arm][row])) for arm, each in arms.items()],
                 truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].tolist(),
-                self._caption(localization, truth, row, float(iou_BP[row, 0])),
-                localization.unit,
+                self._caption(localization, truth, row, None if further else float(iou_B[""][row])),
             )
             if self.scale == "shared":
                 self.waiting.append(seen)
             else:
-                self._draw(seen, None if self.scale == "own" else float(self.scale))
+                self._draw(seen, {arm: None if self.scale == "own" else float(self.scale) for arm in arms})
 
     def finish(self) -> None:
         """Hands on what waits for the other ranks' maps."""
@@ -98,39 +123,79 @@ class Overlays:
         """Draws what has waited for the whole split's scale, and lays the pictures of all ranks on one sheet."""
         if self.scale == "shared":
             lines = [line for part in self.parts for line in part.read_text().splitlines()]
-            waited = [_Seen(*json.loads(line)) for line in lines]
-            limit = max((largest_value(_cells(seen.map_hw), self.colour_map) for seen in waited), default=0.0)
+            waited = [_read(json.loads(line)) for line in lines]
+            limits: dict[str, float | None] = {}
+            for shown in (shown for seen in waited for shown in seen.maps):
+                largest = largest_value(_cells(shown.map_hw), self.colour_map)
+                limits[shown.arm] = max(largest, limits.get(shown.arm) or 0.0)
             for seen in waited:
-                self._draw(seen._replace(caption=Caption(*seen.caption)), limit)
+                self._draw(seen, limits)
             for part in self.parts:
                 part.unlink()
         pictures = [np.asarray(Image.open(path)) for path in sorted(self.folder.glob("*.png"))]
         if pictures:
             Image.fromarray(contact_sheet(pictures)).save(self.root / f"{self.split}.png", compress_level=PNG_LEVEL)
 
-    def _draw(self, seen: _Seen, limit: float | None) -> None:
-        picture = localization_picture(
-            self.source.original(seen.position),
-            _cells(seen.map_hw),
-            np.array(seen.box_14, np.float32).reshape(-1, 4),
-            np.array(seen.truth_N4, np.float32).reshape(-1, 4),
-            seen.caption,
-            self.colour_map,
-            limit,
-            seen.unit.partition(" (")[0],
-        )
+    def _draw(self, seen: _Seen, limits: Mapping[str, float | None]) -> None:
+        """`limits` are what the brightest colour stands for, by the arm."""
+        image_HW3, truth_N4 = self.source.original(seen.position), _boxes(seen.truth_N4)
+        panels = [
+            Panel(
+                _cells(shown.map_hw),
+                _boxes(shown.box_14),
+                Caption(shown.arm or self.own, shown.verdict),
+                limits[shown.arm],
+                shown.unit.partition(" (")[0],
+            )
+            for shown in seen.maps
+        ]
+        told = None
+        if len(panels) == 1:
+            (one,) = panels
+            picture = localization_picture(
+                image_HW3, one.map_hw, one.predicted_N4, truth_N4, seen.caption, self.colour_map, one.limit, one.unit
+            )
+        else:
+            picture, places = panels_picture(image_HW3, truth_N4, panels, seen.caption, self.colour_map)
+            told = PngInfo()
+            told.add_text(PANELS, json_text(places))
         path = self.folder / f"{seen.position:06d}_{_file_name(self.source.ids[seen.position])}.png"
-        Image.fromarray(picture).save(path, compress_level=PNG_LEVEL)
+        Image.fromarray(picture).save(path, compress_level=PNG_LEVEL, pnginfo=told)
 
-    def _caption(self, localization: Localization, truth: GroundTruth, row: int, iou: float) -> Caption:
+    def _map(self, arm: str, found: Localization, truth: GroundTruth, row: int, iou: float) -> _Map:
+        said = [self._verdict(iou)] if int(truth.num_boxes_B[row]) else []
+        said += ["names no region"] if found.proposals.degenerate_BP[row, 0] else []
+        map_hw, box_14 = found.map_BThw[row, 0].tolist(), found.proposals.boxes_BP4[row, :1].tolist()
+        return _Map(arm, map_hw, box_14, found.unit, ", ".join(said))
+
+    def _verdict(self, iou: float) -> str:
+        return f"IoU {written_overlap(iou)} ({'hit' if iou >= self.iou_threshold else 'miss'})"
+
+    def _caption(self, localization: Localization, truth: GroundTruth, row: int, iou: float | None) -> Caption:
+        """`iou` is None where it is not of one box alone."""
         predicted, label = int(localization.classes_BT[row, 0]), int(truth.label_B[row])
         probability = float(localization.probability_BT[row, 0])
         headline = f"{self.class_names[predicted]}  {probability:.0%}"
         detail = "class right" if predicted == label else f"class wrong: {self.class_names[label]}"
-        if int(truth.num_boxes_B[row]):
-            verdict = "hit" if iou >= self.iou_threshold else "miss"
-            detail = f"IoU {written_overlap(iou)} ({verdict}), {detail}"
+        if iou is not None and int(truth.num_boxes_B[row]):
+            detail = f"{self._verdict(iou)}, {detail}"
         return Caption(headline, detail)
+
+
+def _read(fields: list[Any]) -> _Seen:
+    """As `_draw` wants it, from a line of a part."""
+    position, maps, truth_N4, caption = fields
+    return _Seen(position, [_Map(*each) for each in maps], truth_N4, Caption(*caption))
+
+
+def _name_of_map(target: str) -> str:
+    """What a panel of the run's own map is called: as its configuration is, or of a user's package as its class is."""
+    module, _, name = target.rpartition(".")
+    return module.rpartition(".")[2] if module.startswith("cam_lightning.cam.") else name or "this run"
+
+
+def _boxes(box_N4: list[list[float]]) -> np.ndarray:
+    return np.array(box_N4, np.float32).reshape(-1, 4)
 
 
 def _cells(map_hw: list[list[float]]) -> np.ndarray:

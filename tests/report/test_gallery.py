@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import io
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from report_world import prediction
 
-from cam_lightning.functional.overlay import Caption, localization_picture
+from cam_lightning.functional.overlay import PANELS, Caption, Panel, localization_picture, panels_picture
 from cam_lightning.report import gallery
 from cam_lightning.report.gallery import build_gallery, embedded
 from cam_lightning.report.html import write_report
@@ -106,3 +109,57 @@ def test_pictures_without_predictions_cannot_be_filtered(make_run: Callable[...,
     shown = build_gallery(make_run(rows), "test", [], 0.5)
     assert shown.pictures[0].name == "000000_a"
     assert shown.facets == []
+
+
+def _under_several_maps(path: Path, num_maps: int = 3) -> None:
+    box_14, photo_HW3 = np.array([[10.0, 10, 50, 60]], np.float32), np.full((240, 320, 3), 200, np.uint8)
+    panels = [Panel(np.eye(7, dtype=np.float32), box_14, Caption(f"map_{n}", f"IoU 0.{n}0")) for n in range(num_maps)]
+    picture, places = panels_picture(photo_HW3, box_14, panels, Caption("cat  98%", "class right"))
+    told = PngInfo()
+    told.add_text(PANELS, json.dumps(places))
+    Image.fromarray(picture).save(path, pnginfo=told)
+
+
+def test_a_photo_under_several_maps_is_shown_panel_by_panel(
+    make_run: Callable[..., Path], rows: list[Prediction], results: dict[str, Any]
+) -> None:
+    """A page lays panels out as it is wide, and says their names in text of its own size."""
+    run_dir = make_run(rows, results)
+    for path in (run_dir / "overlays" / "test").glob("*.png"):
+        _under_several_maps(path)
+    shown = build_gallery(run_dir, "test", read_predictions(run_dir, "test"), 0.5)
+    for picture in shown.pictures:
+        assert [part.name for part in picture.parts] == ["photo", "map_0", "map_1", "map_2"]
+        assert {(part.width, part.height) for part in picture.parts} == {(160, 120)}
+    page = write_report(run_dir).read_text(encoding="utf-8")
+    assert page.count('class="panel"') == 4 * len(rows)
+    assert page.count(">map_2</span>") == len(rows)
+    assert page.count(">IoU 0.20</span>") == len(rows)
+    assert "under each map of the most probable class" in page
+    first = base64.b64decode(shown.pictures[0].parts[0].source.partition(",")[2])
+    decoded_HW3 = np.asarray(Image.open(io.BytesIO(first)).convert("RGB"))
+    assert np.abs(decoded_HW3[60:, 60:].astype(int) - 200).max() < 8, "the photo itself, without a map"
+
+
+def test_with_one_map_a_picture_is_shown_whole(
+    make_run: Callable[..., Path], rows: list[Prediction], results: dict[str, Any]
+) -> None:
+    run_dir = make_run(rows, results)
+    assert all(len(picture.parts) == 1 for picture in build_gallery(run_dir, "test", [], 0.5).pictures)
+    page = write_report(run_dir).read_text(encoding="utf-8")
+    assert "left the image, right the map" in page
+    assert 'class="panel"' not in page
+
+
+@pytest.mark.parametrize("text", ["[[1]]", "{", "7"])
+def test_panels_that_make_no_sense_are_said_to_be_damaged(
+    make_run: Callable[..., Path], rows: list[Prediction], text: str
+) -> None:
+    run_dir = make_run(rows)
+    path = min((run_dir / "overlays" / "test").glob("*.png"))
+    told = PngInfo()
+    told.add_text(PANELS, text)
+    Image.open(path).save(path, pnginfo=told)
+    shown = build_gallery(run_dir, "test", [], 0.5)
+    assert len(shown.pictures) == len(rows) - 1
+    assert [path.name in what for what in shown.damaged] == [True]

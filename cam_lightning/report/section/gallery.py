@@ -22,4 +22,7 @@ def content(page: RunPage) -> dict[str, Any] | None:
         predictions, unknown = [], str(error)
     gallery = build_gallery(page.record.path, page.split, predictions, page.record.hit_iou)
     damage = [*gallery.damaged, *([unknown] if unknown and gallery.pictures else [])]
-    return {"gallery": gallery, "damage": damage} if gallery.pictures or gallery.damaged else None
+    if not gallery.pictures and not gallery.damaged:
+        return None
+    has_panels = any(len(picture.parts) > 1 for picture in gallery.pictures)
+    return {"gallery": gallery, "has_panels": has_panels, "damage": damage}

@@ -78,25 +78,33 @@ if (filters) {
 
 const large = document.querySelector("#large");
 let current = null;
+let panel = 0;
 
-function enlarge(item) {
-  current = item;
-  const picture = item.querySelector("img");
+// Of a photo under several maps one panel is shown, and the same one of the pictures before and after.
+function enlarge(item, at) {
+  const pictures = [...item.querySelectorAll("img")];
+  const picture = pictures[at] ?? pictures[0];
+  [current, panel] = [item, at];
   const image = large.querySelector("img");
   image.src = picture.src;
   image.alt = picture.alt;
-  large.querySelector(".text").replaceChildren(item.querySelector("template").content.cloneNode(true));
+  const text = large.querySelector(".text");
+  text.replaceChildren(item.querySelector("template").content.cloneNode(true));
+  const caption = [...picture.parentElement.querySelectorAll(".panel > span")].map((part) => part.textContent).join(" ");
+  if (caption) text.querySelector("h3").after(Object.assign(document.createElement("p"), { textContent: caption }));
   if (!large.open) large.showModal();
 }
 
 function step(by) {
   const visible = [...list.children].filter((item) => !item.hidden);
-  enlarge(visible[(visible.indexOf(current) + by + visible.length) % visible.length]);
+  enlarge(visible[(visible.indexOf(current) + by + visible.length) % visible.length], panel);
 }
 
 list?.addEventListener("click", (event) => {
   const card = event.target.closest(".card");
-  if (card) enlarge(card.parentElement);
+  if (!card) return;
+  const clicked = event.target.closest(".panel");
+  enlarge(card.parentElement, clicked ? [...clicked.parentElement.children].indexOf(clicked) : 0);
 });
 large?.addEventListener("click", (event) => {
   if (event.target === large || "close" in event.target.dataset) large.close();

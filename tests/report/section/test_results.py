@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from report_world import specs_of
+from report_world import specs_of, stored
 
 from cam_lightning.contracts import Spec
+from cam_lightning.report.html import write_report
 from cam_lightning.report.run_record import numbers_of
-from cam_lightning.report.section.results import ResultRow, ResultTable, result_table
+from cam_lightning.report.section.results import MOST_ARMS, ResultRow, ResultTable, result_table, turned_tables
 from cam_lightning.report.split_results import SplitResults
 
 
@@ -114,3 +117,47 @@ def test_a_variant_of_what_was_not_asked_for_is_called_in_full() -> None:
     specs["test/localization_error/top1"] = Spec("localization error, top-1", "share", "lower", headline=2)
     rows = table_of(values | {"test/localization_error/top1": 0.4}, specs).rows
     assert [row.variant for row in rows] == ["", "", "threshold 0.3"]
+
+
+MAPS = ("b", "c", "d", "e", "f", "g")
+"""With the run's own, seven."""
+
+
+def test_many_arms_are_rows_and_what_the_run_alone_has_stands_apart() -> None:
+    """Variants stay with what they vary, a number that one arm lacks is empty, and the best is marked in its column."""
+    values: dict[str, Any] = {"test/classification_error/top1": 0.1, "test/loss": 2.0, "test/max_box_accuracy": 0.5}
+    for number, arm in enumerate(("", *(f"{name}/" for name in MAPS))):
+        values |= {
+            f"test/{arm}gt_known_error": 0.3 + number / 100,
+            f"test/{arm}gt_known_error@0.3": 0.6 - number / 100,
+            f"test/{arm}localization_error/top1": 0.4,
+        }
+    values["test/baseline/centre_box/gt_known_error"] = 0.7
+    table = table_of(values, specs_of("test", *MAPS))
+    alone, tables = turned_tables(table)
+    assert [row.title for row in alone] == ["classification error, top-1", "MaxBoxAcc", "loss"]
+    (turned,) = tables
+    titles = ["localization error, top-1", "GT-known error", "threshold 0.3"]
+    assert [column.variant or column.title for column in turned.columns] == titles
+    assert [arm for arm, _ in turned.rows] == ["this run", *MAPS, "centre box"]
+    for number, (_, cells) in enumerate(turned.rows[:-1]):
+        assert cells[1:] == [(f"{30 + number}.00%", number == 0), (f"{60 - number}.00%", number == 6)]
+    assert turned.rows[-1][1] == [("", False), ("70.00%", False), ("", False)]
+
+
+def test_a_table_of_many_arms_is_broken_before_a_number_with_its_variants() -> None:
+    rows = [ResultRow(f"{i}", "x" * (i % 3 > 0), None, ["1", "2"], set()) for i in range(9)]
+    _, tables = turned_tables(ResultTable(["this run", "b"], rows, False))
+    assert [[column.title for column in each.columns] for each in tables] == [list("012345"), list("678")]
+
+
+def test_the_page_turns_its_table_beyond_the_most_arms(tmp_path: Path) -> None:
+    specs = specs_of("test", *MAPS)
+    for num_arms in (MOST_ARMS, MOST_ARMS + 1):
+        arms = ["", *(f"{name}/" for name in MAPS[: num_arms - 1])]
+        results = {f"test/{arm}gt_known_error": 0.25 + i / 100 for i, arm in enumerate(arms)}
+        (tmp_path / "results.json").write_text(json.dumps(results | {"specs": stored(specs)}))
+        page = write_report(tmp_path).read_text()
+        assert ('class="wide turned"' in page) == (num_arms > MOST_ARMS)
+        assert page.count("best value of each column is bold") == (num_arms > MOST_ARMS)
+        assert all(f">{25 + i}.00%</td>" in page for i in range(num_arms))
