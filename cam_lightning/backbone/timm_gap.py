@@ -143,12 +143,17 @@ def _of_text(
     if not isinstance(own, nn.Linear):
         raise ValueError(
             f"backbone.text needs a CLIP tower whose head is one linear layer, its projection, such as "
-            f"vit_base_patch16_clip_224.openai; timm's {trunk} has none"
+            f"vit_base_patch16_clip_quickgelu_224.openai; timm's {trunk} has none"
+        )
+    if "QuickGELU" in str(plan.pretrained_cfg.get("notes")) and "quickgelu" not in trunk:
+        raise ValueError(
+            f"backbone.text needs the tower as it was trained, and timm says that {trunk} was with QuickGELU, which "
+            f"this variant has not: backbone.trunk={trunk.replace('_clip_', '_clip_quickgelu_')}"
         )
     if own.out_features != text.text_CK.shape[1]:
         raise ValueError(
             f"backbone.text={file} has rows of {text.text_CK.shape[1]} values, and the head of timm's {trunk} gives "
-            f"{own.out_features}: take the same CLIP's text tower, and no tag of a fine-tuned one, but such as .openai"
+            f"{own.out_features}: take the same CLIP's text tower, and a tag of one not fine-tuned, such as .laion2b"
         )
     features, rest = _token_trunk(trunk, plan, size, head == "published", "projection.")
     projection = nn.Linear(own.in_features, own.out_features, bias=own.bias is not None)

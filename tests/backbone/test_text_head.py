@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import commands
+import hydra
 import numpy as np
 import pytest
 import torch
@@ -19,11 +20,14 @@ from cam_lightning import load, localize
 from cam_lightning.backbone.text_head import TextHead
 from cam_lightning.backbone.text_rows import read_text_rows
 from cam_lightning.backbone.timm_gap import timm_gap
+from cam_lightning.build import build_data, network_for_data
 from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.cam.grad_cam import GradCam
 from cam_lightning.cam.le_grad import LeGrad
 from cam_lightning.contracts import NoClassMapError
 from cam_lightning.dataset.scene.scene import CLASS_NAMES
+from cam_lightning.launch.resolver import register_resolvers
+from cam_lightning.run.place import CONF, VERSION_BASE
 
 timm: Any = pytest.importorskip("timm")
 
@@ -288,6 +292,8 @@ def test_no_file_and_damaged_files_are_named(tmp_path: Path) -> None:
         ("resnet18", {}, r"needs a CLIP tower .* timm's resnet18 has none"),
         ("vit_base_patch16_siglip_224", {}, "needs a CLIP tower"),
         ("vit_tiny_patch16_224", {}, r"rows of 7 values, and the head of timm's vit_tiny_patch16_224 gives 1000"),
+        ("vit_base_patch16_clip_224.openai", {}, r"with QuickGELU.*trunk=vit_base_patch16_clip_quickgelu_224\.openai$"),
+        ("vit_base_patch16_clip_quickgelu_224.openai", {}, r"rows of 7 values.*quickgelu_224\.openai gives 512"),
         (TRUNK, {"pool": "max"}, "backbone.pool=max is for no text"),
     ],
 )
@@ -315,16 +321,30 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SHAPES = (
-    f"backbone=timm_gap backbone.trunk={CLIP} backbone.weights=tower.pth trainer=cpu dataset.num_train=12 "
-    "dataset.num_test=6 dataset.image_size=[32,48] dataset.batch_size=3 dataset.num_workers=0"
+    f"backbone=timm_gap backbone.trunk={CLIP} backbone.weights=tower.pth trainer=cpu dataset.num_train=20 "
+    "dataset.num_test=10 dataset.image_size=[32,48] dataset.batch_size=3 dataset.num_workers=0"
 ).split()
 
 
-def test_evaluate_and_predict_match_rows_with_classes_by_name(world: Path) -> None:
+def test_rows_are_matched_with_the_datasets_classes_by_name(world: Path) -> None:
+    register_resolvers()
+    files = [f"backbone.weights={world / 'tower.pth'}", f"backbone.text={world / 'text.npz'}"]
+    with hydra.initialize_config_dir(str(CONF), **VERSION_BASE):
+        config = hydra.compose("evaluate", overrides=[*SHAPES, *files])
+    data = build_data(config)
+    network: Any = network_for_data(config, data)
+    assert network.output_names == data.class_names == list(CLASS_NAMES)
+    given = np.load(world / "text.npz")["text_CK"]
+    for c, row in enumerate(network.classifier.weight.tolist()):
+        assert row == pytest.approx([100 * value for value in unit(given[len(CLASS_NAMES) - c])], abs=1e-3)
+    assert len(network.rival_RK) == 3, "the background and the class that the data have not"
+
+
+def test_evaluate_and_predict_run_to_their_end(world: Path) -> None:
     done = commands.run("evaluate", *SHAPES, "backbone.text=text.npz", "run_dir=run", cwd=world)
     assert "restricted to the dataset's" in done.stdout + done.stderr
     found = (world / "run" / "predictions.csv").read_text().splitlines()
-    assert len(found) == 7
+    assert len(found) == 11
     results = json.loads((world / "run" / "results.json").read_text())
     assert "test/localization_error/top1" in results
 
