@@ -106,8 +106,13 @@ def build_data(config: DictConfig) -> LocalizationDataModule:
 
 
 def build_network(config: DictConfig, num_classes: int) -> TrunkNetwork:
-    """The backbone with its own weights, and what the method changes of it."""
-    return _with_network_part(config, instantiate(config.backbone, _trust(config), num_classes=num_classes))
+    """The backbone with its own weights, and what the method changes of it.
+
+    Raises ValueError for one whose classes are named by itself: nothing would bring the dataset's into their order.
+    """
+    network = instantiate(config.backbone, _trust(config), num_classes=num_classes)
+    _require_a_free_head(network)
+    return _with_network_part(config, network)
 
 
 def network_for_data(config: DictConfig, data: LocalizationDataModule) -> TrunkNetwork:
@@ -170,6 +175,7 @@ def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkN
         raise ValueError("no network to probe: give checkpoint=RUN, or backbone.weights=imagenet or =FILE")
     else:
         network = instantiate(config.backbone, _trust(config), num_classes=1)
+        _require_a_free_head(network)
         random = [layer for layer in network.new_layers if layer not in network.heads]
         if random:
             raise ValueError(
@@ -211,6 +217,14 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def _require_a_free_head(network: Any) -> None:
+    if getattr(network, "output_names", None) is not None:
+        raise ValueError(
+            "backbone.text makes a network whose classes are text, to evaluate and predict with; to train it or to "
+            "probe its features, leave backbone.text null"
+        )
+
+
 def _with_network_part(config: DictConfig, network: Any) -> Any:
     part = (config.get("method") or {}).get("network_part")
     return network if part is None else instantiate(part, _trust(config), network=network)
@@ -243,8 +257,11 @@ def _published_network(config: DictConfig) -> tuple[TrunkNetwork, list[str] | No
         raise ValueError("the method adds layers to the network, which published weights do not have: give checkpoint=")
     with torch.device("meta"):
         skeleton = instantiate(config.backbone, _trust(config), weights="none", num_classes=2)
-    num_outputs = weights_num_classes(skeleton, config.backbone.weights)
+    names = getattr(skeleton, "output_names", None)
+    num_outputs = weights_num_classes(skeleton, config.backbone.weights) if names is None else len(names)
     network = instantiate(config.backbone, _trust(config), num_classes=num_outputs, new_head=False)
+    if names is not None:
+        return network, names
     return network, imagenet_classes() if num_outputs == 1000 else None
 
 

@@ -6,6 +6,7 @@ The heads differ in where the classes appear:
     ClassMapNetwork        trunk → one map per class → ReLU → mean                  (NIN, SqueezeNet)
     FullyConnectedNetwork  trunk → pooling to a fixed grid → linear layers; no map      (AlexNet, VGG-16)
     PublishedHead          trunk → what timm publishes → linear layer; no map           (in published_head.py)
+    TextHead               trunk → projection → unit length → rows of text              (in text_head.py)
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class TrunkNetwork(nn.Module):
     """What a value of its class activation map is, in words."""
     heads: tuple[str, ...]
     """Names of the layers that have one output per class; the first one's number is the network's."""
+    output_names: list[str] | None = None
+    """What its outputs are called, where its head was made of named classes."""
 
     def __init__(
         self, trunk: nn.Module, normalization: Normalization, min_size: int, published: PublishedWeights

@@ -17,6 +17,8 @@ from cam_lightning.backbone.layers import cam_fc
 from cam_lightning.backbone.network import GapNetwork, Normalization, PublishedWeights, TrunkNetwork
 from cam_lightning.backbone.pooling import Pool
 from cam_lightning.backbone.published_head import PublishedHead
+from cam_lightning.backbone.text_head import TextHead, TextTokenHead, load_tower
+from cam_lightning.backbone.text_rows import TextRows, read_text_rows
 from cam_lightning.backbone.timm_trunk import MapTrunk, TokenTrunk, freeze_unused, token_options
 from cam_lightning.backbone.weights import load_weights
 
@@ -27,6 +29,7 @@ def timm_gap(
     pool: Pool = "average",
     head: str = "mean",
     image_size: Sequence[int] | int | None = None,
+    text: str | None = None,
     weights: str = "none",
     new_head: bool = True,
 ) -> TrunkNetwork:
@@ -38,12 +41,16 @@ def timm_gap(
     class token mostly, and has no class activation map. Position embeddings are resampled for images of other sizes;
     where timm cannot, `image_size` (a side, or height and width) builds the model for one.
 
+    `text`, a file of embeddings (`text_rows.py`), makes a CLIP tower zero-shot: its rows are the classes, whatever
+    `num_classes` says, and the tower's own projection stands before them (`text_head.py`). `head` is then the mean of
+    the patches or the class token.
+
     `weights`: `none`, `imagenet` (what timm publishes under that name), or a file. The model's own
     classifier is loaded too where it reads averaged features, or as published; where something lies between, as in
     ConvNeXt and MobileNet-v3, the linear layer is new. `new_head=False` insists that the weights cover
     every layer. Raises ModuleNotFoundError without timm, and ValueError for an unknown name or tag (`NAME.TAG` is one
-    of several published weights), for a model without a map of features, for a `head` that it has not, and for
-    weights that do not fit.
+    of several published weights), for a model without a map of features, for a `head` that it has not, for
+    weights that do not fit, and for `text` with a model that does not project into its space.
     """
     timm = _timm()
     if head not in ("mean", "published"):
@@ -60,6 +67,8 @@ def timm_gap(
         raise ValueError(f"timm has no weights {tag!r} of {architecture}: {known}")
     size = _height_and_width(image_size)
     plan = _plan(trunk)
+    if text is not None:
+        return _of_text(read_text_rows(text), text, trunk, plan, pool, head, size, weights)
     if plan is not None and not _gives_map(plan):
         network = _of_tokens(num_classes, trunk, plan, pool, head, size)
     else:
@@ -115,6 +124,52 @@ def _of_tokens(
     is_whole = head == "published"
     if is_whole and not isinstance(plan.get_classifier(), nn.Identity):
         _linear(plan, trunk)
+    features, rest = _token_trunk(
+        trunk, plan, size, is_whole, "classifier." if is_whole or _reads_the_mean(plan) else ""
+    )
+    if not is_whole:
+        return GapNetwork(features, cam_fc(features.channels, num_classes), pool=pool, **rest)
+    classifier = cam_fc(features.units, num_classes)
+    return PublishedHead(features, classifier, map_layer=features.last_mixed or "", **rest)
+
+
+def _of_text(
+    text: TextRows, file: str, trunk: str, plan: Any, pool: Pool, head: str, size: tuple[int, int] | None, weights: str
+) -> TrunkNetwork:
+    """Of a CLIP tower and the text that its classes are, with its weights."""
+    if pool != "average":
+        raise ValueError(f"backbone.text is compared with the mean of the patches; backbone.pool={pool} is for no text")
+    own = None if plan is None or _gives_map(plan) else plan.get_classifier()
+    if not isinstance(own, nn.Linear):
+        raise ValueError(
+            f"backbone.text needs a CLIP tower whose head is one linear layer, its projection, such as "
+            f"vit_base_patch16_clip_quickgelu_224.openai; timm's {trunk} has none"
+        )
+    if "QuickGELU" in str(plan.pretrained_cfg.get("notes")) and "quickgelu" not in trunk:
+        raise ValueError(
+            f"backbone.text needs the tower as it was trained, and timm says that {trunk} was with QuickGELU, which "
+            f"this variant has not: backbone.trunk={trunk.replace('_clip_', '_clip_quickgelu_')}"
+        )
+    if own.out_features != text.text_CK.shape[1]:
+        raise ValueError(
+            f"backbone.text={file} has rows of {text.text_CK.shape[1]} values, and the head of timm's {trunk} gives "
+            f"{own.out_features}: take the same CLIP's text tower, and a tag of one not fine-tuned, such as .laion2b"
+        )
+    features, rest = _token_trunk(trunk, plan, size, head == "published", "projection.")
+    projection = nn.Linear(own.in_features, own.out_features, bias=own.bias is not None)
+    network = (
+        TextTokenHead(features, projection, text, map_layer=features.last_mixed or "", **rest)
+        if head == "published"
+        else TextHead(features, projection, text, **rest)
+    )
+    load_tower(network, text, weights)
+    return network
+
+
+def _token_trunk(
+    trunk: str, plan: Any, size: tuple[int, int] | None, is_whole: bool, head: str
+) -> tuple[TokenTrunk, dict[str, Any]]:
+    """The trunk, and what else its network is made of; the model's own linear layer is loaded as `head`, "" nowhere."""
     model, options = _created(trunk, size)
     try:
         features = TokenTrunk(model, trunk, size or tuple(plan.pretrained_cfg["input_size"][1:]), is_whole)
@@ -124,18 +179,12 @@ def _of_tokens(
             f"timm's {trunk} gives no map of features: its forward_intermediates does not serve here ({reason})"
         ) from error
     freeze_unused(features)
-    names = {"": "trunk.model."}
-    if is_whole or _reads_the_mean(plan):
-        names[f"{plan.pretrained_cfg['classifier']}."] = "classifier."
-    rest: dict[str, Any] = {
+    names = {"": "trunk.model."} | ({f"{plan.pretrained_cfg['classifier']}.": head} if head else {})
+    return features, {
         "normalization": Normalization(plan.pretrained_cfg["mean"], plan.pretrained_cfg["std"]),
         "min_size": features.min_size,
         "published": PublishedWeights(names, partial(_read_timm, trunk, options)),
     }
-    if not is_whole:
-        return GapNetwork(features, cam_fc(features.channels, num_classes), pool=pool, **rest)
-    classifier = cam_fc(features.units, num_classes)
-    return PublishedHead(features, classifier, map_layer=features.last_mixed or "", **rest)
 
 
 def _plan(trunk: str) -> Any:

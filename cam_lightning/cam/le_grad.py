@@ -54,8 +54,8 @@ class LeGrad(GradientMap):
             count = len(tokens) if self.blocks is None else min(self.blocks, len(tokens))
             total_BTN: Tensor | None = None
             for attention_BhNN, tokens_BND in zip(kept[-count:], tokens[-count:], strict=True):
-                features = network.trunk.features_of_block(tokens_BND, layout.size)
-                score_BT = class_logits(network.forward_head(features.float()).logits_BC.float(), classes_BT)
+                features = network.features(network.trunk.features_of_block(tokens_BND, layout.size).float())
+                score_BT = class_logits(network.forward_head(features).logits_BC.float(), classes_BT)
                 gradients = [
                     torch.autograd.grad(score_BT[:, t].sum(), attention_BhNN, retain_graph=True)[0]
                     for t in range(score_BT.shape[1])
@@ -70,7 +70,7 @@ class LeGrad(GradientMap):
     ) -> None:
         """The head behind the last block has to be the network's own head."""
         if tokens and len(tokens) == len(kept):
-            last_BKhw = network.trunk.features_of_block(tokens[-1], size).float()
+            last_BKhw = network.features(network.trunk.features_of_block(tokens[-1], size).float())
             if last_BKhw.shape == own_BKhw.shape and torch.allclose(last_BKhw, own_BKhw, rtol=1e-3, atol=1e-3):
                 return
         raise ValueError(

@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from cam_lightning.run.choice import nearest
+
 
 @cache
 def _rows() -> list[tuple[str, str]]:
@@ -34,9 +36,10 @@ def class_positions(class_index: Any, names: list[str], num_outputs: int, output
     """Which output of the network stands for each class of the dataset.
 
     `class_index` maps class names to outputs (a mapping, or a JSON file of one). Where it is None, names are
-    looked up among `output_names`. Raises ValueError for a class that is not found, and for an output that the network
-    has not or that is another class's too.
+    looked up among `output_names`. Raises ValueError for a class that is not found, with the names most alike, and for
+    an output that the network has not or that is another class's too.
     """
+    is_by_name = class_index is None
     if class_index is None:
         if output_names is None:
             raise ValueError(
@@ -53,6 +56,12 @@ def class_positions(class_index: Any, names: list[str], num_outputs: int, output
     keys = named_classes(list(class_index), names)
     output_of = {key: class_index[given] for key, given in zip(keys, class_index, strict=True)}
     missing = [name for name in names if name not in output_of]
+    if missing and is_by_name and output_names is not None:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"the network has no output for the dataset's class {missing[0]}{more}; its outputs are "
+            f"{nearest(missing[0], output_names)}; say which is which with dataset.class_index (class name → output)"
+        )
     if missing:
         raise ValueError(f"dataset.class_index has no output for {len(missing)} classes: {', '.join(missing[:10])}")
     for name in names:
