@@ -23,7 +23,7 @@ from cam_lightning.launch.argument import SEVERAL, mistyped, nameless, readable
 from cam_lightning.launch.composition import fault, hold_hydra_back, let_hydra_speak
 from cam_lightning.launch.error import USER_ERRORS, message, root_cause
 from cam_lightning.launch.guard import require_trusted_hydra
-from cam_lightning.launch.option import keep_paths
+from cam_lightning.launch.option import keep_paths, leave_out_what_is_off
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import command_line, resumed_config
 from cam_lightning.run.directory import RunDirectory
@@ -131,6 +131,7 @@ def _open_run(name: str, config: DictConfig) -> tuple[RunDirectory, DictConfig]:
         run.lock()
         OmegaConf.update(config, "run_dir", str(run.path))
         keep_paths(config)
+        leave_out_what_is_off(config)
         return run, config
     run = RunDirectory.reopen(config.resume)
     run.lock()

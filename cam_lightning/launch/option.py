@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cam_lightning.run import option
 
@@ -33,6 +33,17 @@ def keep_paths(config: DictConfig) -> None:
             OmegaConf.update(config, key, _absolute(value))
         elif OmegaConf.is_list(value):
             OmegaConf.update(config, key, [_absolute(each) for each in value])
+
+
+def leave_out_what_is_off(config: DictConfig) -> None:
+    """Takes away options of metrics and evaluators that are not on: an experiment sets some for those that it names,
+    and the command line may have chosen others (`metric=[gt_known_error]`).
+    """
+    for group in ("metric", "evaluator"):
+        parts = config.get(group) or {}
+        with open_dict(config):
+            for name in [name for name, part in parts.items() if "_target_" not in part]:
+                del parts[name]
 
 
 def _absolute(value: Any) -> Any:

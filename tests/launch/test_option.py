@@ -6,9 +6,9 @@ from pathlib import Path
 
 import hydra
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from cam_lightning.launch.option import declared, has_fixed_extent, keep_paths
+from cam_lightning.launch.option import declared, has_fixed_extent, keep_paths, leave_out_what_is_off
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.place import CONF, VERSION_BASE
 
@@ -78,3 +78,14 @@ def test_inputs_are_kept_as_absolute_paths(tmp_path: Path, monkeypatch: pytest.M
     assert config.dataset.crops == [f"{tmp_path}/one.csv", "two.csv"]
     assert config.dataset.name == "data.zip", "an option that is no path may look like one"
     assert config.backbone.weights == "imagenet"
+
+
+def test_options_of_a_metric_that_is_off_are_none() -> None:
+    """As an experiment sets them for the metrics that it names, of which fewer are asked for."""
+    config = composed("metric=[gt_known_error]", "+metric.threshold_curve.fixed=[0.1]", "+evaluator.road.steps=3")
+    assert isinstance(config, DictConfig)
+    leave_out_what_is_off(config)
+    assert list(config.metric) == ["gt_known_error"]
+    assert not config.evaluator
+    leave_out_what_is_off(config)
+    assert "_target_" in config.metric.gt_known_error
