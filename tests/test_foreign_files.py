@@ -153,6 +153,7 @@ def test_report_only_reads(stolen: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "RAN").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_nothing_of_a_job(stolen: Path, tmp_path: Path) -> None:
     """The same command finds the job of a sweep's folder that somebody else has filled, and goes on with it."""
     jobs = [*FEW, "seed=0", "sweep=theirs"]

@@ -344,6 +344,7 @@ def test_rows_are_matched_with_the_datasets_classes_by_name(world: Path) -> None
     assert len(network.rival_RK) == 3, "the background and the class that the data have not"
 
 
+@pytest.mark.slow
 def test_evaluate_and_predict_run_to_their_end(world: Path) -> None:
     commands.run("evaluate", *SHAPES, "backbone.text=text.npz", "run_dir=run", cwd=world)
     assert "restricted to the dataset's 10 classes" in (world / "run" / "log.txt").read_text()
@@ -364,7 +365,8 @@ def test_evaluate_and_predict_run_to_their_end(world: Path) -> None:
     commands.run(
         "predict", "images=photo.png", *SHAPES[:3], "backbone.text=text.npz", "device=cpu", "run_dir=said", cwd=world
     )
-    assert answer.names[0] in (world / "said" / "predictions.csv").read_text()
+    (said,) = json.loads((world / "said" / "predictions.json").read_text())["images"]
+    assert said["names"] == list(answer.names)
 
 
 def test_a_class_that_the_text_has_not_is_named_with_its_like(world: Path) -> None:

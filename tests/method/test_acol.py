@@ -158,6 +158,7 @@ TINY = ["dataset.num_train=24", "dataset.num_test=12", "dataset.image_size=48", 
         "trainer.log_every_n_steps=1"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_predicts_and_resumes_as_commands(tmp_path: Path) -> None:
     """Trained two epochs at once, or one and then one more: the same weights. Evaluation needs no word of ACoL."""
     longer = [*TINY, "method=acol", "method/schedule=constant", "method.learning_rate=0.01"]
