@@ -57,7 +57,8 @@ def text_of(*row: str) -> str:
 def test_every_row_of_the_benchmark_is_there_and_no_other() -> None:
     there = {tuple(path.relative_to(WSOL).with_suffix("").parts) for path in WSOL.rglob("*/*/*.yaml")}
     further = itertools.product(DATASETS, BACKBONES, ("cam_ivr", "few_shot"))
-    assert there == {*ROWS, *further}
+    ours = itertools.product(["cub"], ["googlenet"], [*METHODS, "few_shot"])
+    assert there == {*ROWS, *further, *ours}
 
 
 def test_rows_say_what_the_benchmark_found() -> None:
@@ -241,6 +242,52 @@ def test_the_six_methods_on_imagenette_differ_in_nothing_but_the_method() -> Non
         for option in ("learning_rate", "new_layer_rate_factor", "schedule", "optimizer"):
             assert config["method"][option] == plain["method"][option], (name, option)
         assert config["further"]["box"] == {"ivr": config["box"] | {"normalise": "ivr"}}
+
+
+def test_the_rows_on_cub_are_those_on_imagenette_but_for_the_data_and_the_epochs() -> None:
+    for name in METHODS:
+        theirs = OmegaConf.to_container(composed(f"experiment=wsol/imagenette/{name}"), resolve=True)
+        config = OmegaConf.to_container(composed(f"experiment=wsol/cub/googlenet/{name}"), resolve=True)
+        assert isinstance(theirs, dict)
+        assert isinstance(config, dict)
+        assert config["dataset"]["_target_"].endswith(".Cub200")
+        assert {group for group in theirs if config[group] != theirs[group]} == {"dataset", "trainer"}
+        assert {key for key in theirs["trainer"] if config["trainer"][key] != theirs["trainer"][key]} == {
+            "max_epochs", "check_val_every_n_epoch"
+        }  # fmt: skip
+        assert f"experiment=wsol/cub/googlenet/{name} " in text_of("cub", "googlenet", name)
+
+
+def test_few_shot_on_cub_takes_the_steps_that_image_labels_take() -> None:
+    """On 25 classes of 30 photos, of which a tenth is held out."""
+    steps = {}
+    for name in ("cam", "few_shot"):
+        config = composed(f"experiment=wsol/cub/googlenet/{name}")
+        images = 25 * 30 * (1 - config.dataset.val_fraction)
+        if config.dataset.images_per_class is not None:
+            images = 25 * config.dataset.images_per_class
+        steps[name] = config.trainer.max_epochs * (images / config.dataset.batch_size)
+        small, large = config.dataset.train_size
+        assert (small[1], large[1]) == (128, 224)
+        assert large[0] / config.trainer.max_epochs == pytest.approx(2 / 3, abs=0.01), "as large for as long"
+    assert steps["few_shot"] == pytest.approx(steps["cam"], rel=0.03)
+    config = composed("experiment=wsol/cub/googlenet/few_shot")
+    assert (config.method._target_.rpartition(".")[2], config.box.normalise) == ("FewShot", "none")
+
+
+@pytest.mark.slow
+def test_few_shot_on_cub_has_all_four_thresholds_in_one_run(tmp_path: Path) -> None:
+    root, metadata = tmp_path / "photos", tmp_path / "metadata"
+    _cub(root, metadata)
+    run(
+        "train", "experiment=wsol/cub/googlenet/few_shot", f"dataset.root={root}", "backbone.weights=none",
+        "backbone.variant=torchvision", "backbone.width=0.25", "dataset.image_size=96", "dataset.train_size=96",
+        "dataset.batch_size=2", "dataset.images_per_class=2", "dataset.val_fraction=0.25", "trainer=cpu",
+        "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", f"run_dir={tmp_path / 'run'}", cwd=tmp_path,
+    )  # fmt: skip
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    for threshold in ("", "@selected", "@label_free", "@oracle"):
+        assert 0 <= results[f"test/gt_known_error{threshold}"] <= 1
 
 
 @pytest.mark.slow
