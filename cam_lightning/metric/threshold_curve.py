@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from cam_lightning.functional.ranking import rank_of_label
 from cam_lightning.functional.threshold_curve import check_thresholds
 from cam_lightning.metric.counter import CounterMetric, error_rate
 from cam_lightning.metric.pseudo_box import pseudo_boxes
+
+log = logging.getLogger(__name__)
 
 KEYS = {
     "localization_error/top1": "localization error, top-1",
@@ -44,7 +47,8 @@ class ThresholdCurve(CounterMetric):
     against boxes that nobody drew: `label_free` is the share of each side of a centred box, or the run of another
     network or checkpoint whose boxes they are (`metric/pseudo_box.py`). The images' labels are read, their boxes are
     not: it is what remains where none are known (the realistic protocol of Murtaza et al. 2025, WACV, has pseudo boxes
-    of selective search, of a region proposal network and of CLIP). None leaves it out.
+    of selective search, of a region proposal network and of CLIP). None leaves it out. A centred box that the whole
+    image hits says nothing about a threshold: every one that is low enough hits all of them. A warning says so.
     """
 
     needs_maps = True
@@ -78,6 +82,14 @@ class ThresholdCurve(CounterMetric):
         height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
         self.input_size = (int(height), int(width))
         self.pseudo_boxes = pseudo_boxes(label_free)
+        if isinstance(label_free, float) and label_free**2 >= iou_threshold:
+            log.warning(
+                "metric.threshold_curve.label_free=%g: the whole image overlaps that box by %.2f and always hits, so "
+                "no threshold is better than the lowest; give a share below %.2f",
+                label_free,
+                label_free**2,
+                iou_threshold**0.5,
+            )
         self.is_selecting = False
         """Whether the images that come are those that a label-free threshold is chosen on."""
         self.selected: dict[str, float] = {}

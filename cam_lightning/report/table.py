@@ -27,7 +27,7 @@ def results_table(results: Results, split: str = "test") -> Table:
     for name in columns:
         table.add_column(escape(shown.spec(name).title.replace(", ", "\n", 1)), justify="right")
     if not columns:
-        table.add_row("localization: not available (no boxes are known, or the network has no map)")
+        table.add_row("localization: not available (no boxes are known, no map, or no metric that a table shows)")
     for cells, style in _rows(shown, columns, _rule(results)):
         table.add_row(*map(escape, cells), style=style)
     return table

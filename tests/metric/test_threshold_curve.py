@@ -9,6 +9,7 @@ import pytest
 import torch
 from toy_localization import with_label_map
 
+from cam_lightning.build import choice
 from cam_lightning.contracts import GroundTruth, Localization
 from cam_lightning.functional.box import centre_box
 from cam_lightning.functional.largest_component import largest_component_boxes
@@ -198,6 +199,15 @@ def test_a_threshold_is_chosen_where_no_box_is_to_be_seen(mapped: Any) -> None:
     assert curve.count("num_pseudo") == 0, "nothing is chosen on the test split"
 
 
+def test_a_centred_box_that_the_whole_image_hits_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """0.7² is below an overlap of 0.5, 0.71² above it; the shipped share lies below."""
+    shipped = choice("metric", "threshold_curve").threshold_curve.label_free
+    for share, is_warned in ((0.7, False), (0.71, True), (shipped, False)):
+        caplog.clear()
+        ThresholdCurve(Box(), label_free=share)
+        assert ("always hits" in caplog.text) == is_warned, share
+
+
 def test_a_label_free_choice_does_not_depend_on_batches_or_ranks(mapped: Any, check_every_split: Any) -> None:
     class Told(ThresholdCurve):
         def compute(self) -> dict[str, float]:
@@ -205,7 +215,7 @@ def test_a_label_free_choice_does_not_depend_on_batches_or_ranks(mapped: Any, ch
             return self.chosen()
 
     def make() -> Told:
-        metric = Told(Box(), interval=0.1, label_free=0.75)
+        metric = Told(Box(), interval=0.1, label_free=0.65)
         metric.begin("val", [])
         return metric
 
