@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 from torch import Tensor
 
@@ -41,5 +43,6 @@ class RandomMap(GradientMap):
             return class_activation_map(layer.features_BKhw, weight_BTK.to(layer.features_BKhw))
 
     def _weights(self, image: int, class_: int, count: int) -> Tensor:
-        generator = torch.Generator().manual_seed((image << 31) ^ (class_ << 8) ^ self.seed)
+        # The generator keeps 32 bits of its seed: all three have to be in those.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{image} {class_} {self.seed}".encode()))
         return torch.rand(count, generator=generator) * 2 - 1

@@ -29,3 +29,11 @@ def test_it_is_a_sum_of_units_with_uniform_weights() -> None:
     assert -1 <= float(weights.min()) < -0.99
     assert 0.99 < float(weights.max()) < 1
     assert abs(float(weights.mean())) < 0.02
+
+
+def test_every_image_class_and_seed_has_weights_of_its_own() -> None:
+    # Numbers that differ in a high bit alone, as those of images do: a generator that drops these repeats itself.
+    images = [1 << bit for bit in range(32)]
+    drawn = {tuple(RandomMap()._weights(image, class_, 4).tolist()) for image in images for class_ in range(20)}
+    drawn |= {tuple(RandomMap(seed=256 * n)._weights(images[0], 0, 4).tolist()) for n in range(1, 4)}
+    assert len(drawn) == 32 * 20 + 3
