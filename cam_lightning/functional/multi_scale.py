@@ -39,10 +39,12 @@ def chosen_by_extent(map_SBThw: Tensor) -> Tensor:
 
     The extent is the share of cells above `ABOVE` of the maximum. From `LARGE` on the smallest input's map is taken as
     it is, up to `SMALL` the largest one's, and between them in proportion; maps are divided by their maximum before
-    they are blended, so that the result is in 0..1 where it is positive. No label and no box is asked.
+    they are blended, so that the result is in 0..1 where it is positive. Those that are nowhere positive are not. No
+    label and no box is asked.
     """
     S = len(map_SBThw)
-    share_SBThw = map_SBThw / map_SBThw.amax((3, 4), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    high_SBT11 = map_SBThw.amax((3, 4), keepdim=True)
+    share_SBThw = map_SBThw / torch.where(high_SBT11 > 0, high_SBT11, 1)
     extent_BT = extent(share_SBThw.mean(0))
     place_BT = ((LARGE - extent_BT) / (LARGE - SMALL)).clamp(0, 1) * (S - 1)
     number_S11 = torch.arange(S, device=map_SBThw.device)[:, None, None]

@@ -72,5 +72,14 @@ def test_between_them_neighbours_are_blended_in_proportion(seed: int) -> None:
 
 @pytest.mark.parametrize("merge", MERGES)
 def test_maps_without_evidence_stay_finite(merge: str) -> None:
-    for value in (0.0, -3.0):
+    for value in (0.0, -3.0, -30.0):
         assert MERGES[merge](torch.full((2, 1, 1, 3, 4), value)).isfinite().all()
+
+
+def test_a_size_without_evidence_spoils_no_other() -> None:
+    """A small object that the largest input alone loses: nothing of its logits, far below 0, may pass for infinity."""
+    large = torch.full((1, 1, 10, 10), -9.0)
+    for sizes in ([disc(0.3), disc(0.3), large], [large, disc(0.3), disc(0.3)]):
+        merged = MERGES["extent"](torch.stack(sizes))
+        assert merged.isfinite().all()
+    assert MERGES["extent"](torch.stack([large, large - 1])).equal(large)
