@@ -13,7 +13,7 @@ from cam_lightning.method.trunk_layer import layer_named
 
 
 class AttentionDropout:
-    """The attention-based dropout layer, as a hook behind any layer: in evaluation it does nothing.
+    """The attention-based dropout layer, as a hook behind any layer of a trunk: in evaluation it does nothing.
 
     The attention is the mean over the units. With probability `drop_rate` the features become 0 where it is at least
     `threshold` times its own maximum (the drop mask), and are else multiplied by its sigmoid (the importance map); one
@@ -21,12 +21,14 @@ class AttentionDropout:
     3; junsukchoe/ADL, ops.py; clovaai/wsolevaluation, method/adl.py.
     """
 
-    def __init__(self, drop_rate: float, threshold: float) -> None:
+    def __init__(self, trunk: nn.Module, drop_rate: float, threshold: float) -> None:
+        self.trunk = trunk
         self.drop_rate = drop_rate
         self.threshold = threshold
 
     def __call__(self, layer: nn.Module, _: Any, features_BKhw: Tensor) -> Tensor | None:
-        if not layer.training:
+        # Not the layer's own mode: a frozen one is in eval mode always (`method.freeze`), and this is no part of it.
+        if not self.trunk.training:
             return None
         attention_B1hw = features_BKhw.float().mean(1, keepdim=True)
         if float(torch.rand(())) < self.drop_rate:
@@ -53,6 +55,7 @@ def with_attention_dropout(
     for option, value in {"drop_rate": drop_rate, "threshold": threshold}.items():
         if not 0 <= value <= 1:
             raise ValueError(f"method.network_part.{option} is a share in [0, 1]; got {value}")
+    dropout = AttentionDropout(network.trunk, drop_rate, threshold)
     for name in [""] if layers is None else map(str, layers):
-        layer_named(network.trunk, name, "layers").register_forward_hook(AttentionDropout(drop_rate, threshold))
+        layer_named(network.trunk, name, "layers").register_forward_hook(dropout)
     return network

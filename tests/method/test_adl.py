@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from cam_lightning.backbone.googlenet_gap import googlenet_gap
 from cam_lightning.method.adl import AttentionDropout, with_attention_dropout
+from cam_lightning.method.freeze import freeze_layers
 
 FEATURES = (torch.arange(2 * 3 * 2 * 4).float().mul(0.7).sin() + 0.3).view(2, 3, 2, 4)
 
 
 def through(features: Tensor, drop_rate: float, threshold: float = 0.8) -> Tensor:
     layer = nn.Identity()
-    layer.register_forward_hook(AttentionDropout(drop_rate, threshold))
+    layer.register_forward_hook(AttentionDropout(layer, drop_rate, threshold))
     return layer(features)
 
 
@@ -93,6 +94,19 @@ def test_it_lies_behind_the_layers_that_are_named_and_sleeps_in_evaluation(netwo
         torch.testing.assert_close(seen, before(images).features_BKhw)
     assert len(given) == 2
     assert (seen.sum(1) == 0).any()
+
+
+def test_it_works_behind_a_frozen_layer_too(network: Any) -> None:
+    """Which is in eval mode whenever the network is trained: without this, ADL would be plain classification."""
+    changed = with_attention_dropout(network, ["conv3"], drop_rate=1.0)
+    (frozen,) = freeze_layers(changed, ["conv3"], None)
+    given: list[Tensor] = []
+    changed.trunk.conv3.register_forward_hook(lambda *seen: given.append(seen[2]))
+    for training in (True, False):
+        changed.train(training)
+        frozen.eval()
+        changed(torch.randn(2, 3, 64, 96))
+    assert [bool((seen.sum(1) == 0).any()) for seen in given] == [True, False]
 
 
 def test_behind_the_trunk_by_itself_and_it_can_be_copied(network: Any) -> None:
