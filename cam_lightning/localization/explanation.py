@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cam_lightning.contracts import BoxGenerator, Recipe
 from cam_lightning.dataset.pipeline.transform import resized_view
+from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.map_diagnosis import Diagnosis, border_share, centre_bias, diagnose
 from cam_lightning.functional.map_similarity import rank_correlation
 from cam_lightning.functional.network_input import full_float32, normalised
@@ -74,8 +75,13 @@ class Explainer:
         return "" if unit is None else unit(self.network)
 
     @torch.no_grad()
-    def __call__(self, pixels_HW3: np.ndarray, expected: int | None, true_N4: Tensor) -> Explanation:
-        """Explains a photo, uint8 RGB; `expected` is an output of the network, `true_N4` boxes on the photo."""
+    def __call__(
+        self, pixels_HW3: np.ndarray, expected: int | None, true_N4: Tensor, name: str = "the photo"
+    ) -> Explanation:
+        """Explains a photo, uint8 RGB; `expected` is an output of the network, `true_N4` boxes on the photo.
+
+        Raises FloatingPointError, with the photo's `name`, where the network's output is not finite.
+        """
         size = (pixels_HW3.shape[0], pixels_HW3.shape[1])
         device = next(self.network.parameters()).device
         pixels_13HW = resized_view(pixels_HW3, None, self.recipe.input_size)[None].to(device)
@@ -83,6 +89,7 @@ class Explainer:
             image_13HW = normalised(pixels_13HW, *self.network.normalization)
             image_13HW = image_13HW.contiguous(memory_format=torch.channels_last)
             output = self.network(image_13HW)
+            require_finite_output(self.network, image_13HW, output.logits_BC, lambda row: name)
             logit_C = output.logits_BC[0].float().cpu()
             order_C = logit_C.argsort(descending=True, stable=True)
             wanted = _two_classes(order_C.tolist(), expected)

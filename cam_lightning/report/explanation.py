@@ -74,7 +74,7 @@ def explain_photos(
             unreadable.append({"path": str(path), "error": str(error)})
             continue
         expectation = expectations.of(path)
-        found = explainer(pixels_HW3, expectation.output, expectation.true_N4)
+        found = explainer(pixels_HW3, expectation.output, expectation.true_N4, str(path))
         records.append(_record(path, found))
         cards.append(_card(path, pixels_HW3, found, explainer.unit.partition(" (")[0]))
         log.info("%s: %s, %s", path.name, found.predicted.name, found.diagnosis.kind)

@@ -86,3 +86,12 @@ def test_a_network_of_one_class_is_compared_with_nothing(photo: np.ndarray) -> N
     network = small_network().select_classes([2])
     explainer = Explainer(network, Recipe(["c"], INPUT, ClassActivationMap(), LargestComponent()))
     assert explained(explainer, photo, 0).other is None
+
+
+def test_a_network_without_a_finite_answer_explains_nothing(photo: np.ndarray) -> None:
+    network = small_network()
+    with torch.no_grad():
+        network.classifier.weight[2] = 3e38
+    explainer = Explainer(network, Recipe(NAMES, INPUT, ClassActivationMap(), LargestComponent()))
+    with pytest.raises(FloatingPointError, match=r"no finite number for one\.jpg: the first layer whose output is not"):
+        explainer(photo, 1, torch.zeros(0, 4), "one.jpg")
