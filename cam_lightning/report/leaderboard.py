@@ -114,11 +114,14 @@ def _board(title: str, runs: list[RunRecord]) -> Board:
             columns = [Column(key, shown.specs[key].label or shown.specs[key].title) for key in of_family]
             plates.append(_plate(in_words(family), "", columns, shown))
     costs = [_cost(name, row) for name, row in zip(shown.names, shown.rows, strict=True)]
-    return Board(title, [plate for plate in plates if plate.columns], threshold_chart(shown), costs, table.notes)
+    notes = [*table.notes, *_differences(table, shown)]
+    return Board(title, [plate for plate in plates if plate.columns], threshold_chart(shown), costs, notes)
 
 
 _MANY = 3
 """So many numbers of one family have a table of their own."""
+_SHOWN_VALUES = 4
+"""So many values of a parameter are said of it."""
 _RULE_NOTES = {
     "": "Fixed: the run's own threshold, chosen beforehand.",
     "@selected": "Selected: the best of the validation split by its boxes.",
@@ -132,7 +135,7 @@ class _Shown:
 
     def __init__(self, table: SweepTable) -> None:
         self.rows = [row for row in table.rows if row.finished]
-        self.names = row_names(table, self.rows)
+        self.names, self.named = row_names(table, self.rows)
         self.runs = [run for row in self.rows for run in row.finished]
         specs = {key: spec for run in self.runs for key, spec in run.specs.items()}
         keys = dict.fromkeys(key for run in self.runs for key in run.numbers if split_of(key) == "test")
@@ -144,10 +147,14 @@ class _Shown:
         """The runs' own, which has no name, and those by further maps and boxes."""
 
 
-def row_names(table: SweepTable, rows: Sequence[Row]) -> list[str]:
-    """What tells the rows apart in as few of their parameters as possible: the method first, then other parts."""
+def row_names(table: SweepTable, rows: Sequence[Row]) -> tuple[list[str], set[str]]:
+    """What tells the rows apart in as few of their parameters as possible: the method first, then other parts.
+
+    And these parameters.
+    """
     order = sorted(table.parameters, key=lambda name: (_place(name), "." in name, table.parameters.index(name)))
     named = [_method(row.finished[0]) for row in rows]
+    told = {"method", "method.network_part"}
     for parameter in order:
         if len(set(named)) == len(rows):
             break
@@ -157,7 +164,19 @@ def row_names(table: SweepTable, rows: Sequence[Row]) -> list[str]:
         further = [", ".join(pair) for pair in zip(named, column, strict=True)]
         if parameter != "method" and len(set(further)) > len(set(named)):
             named = further
-    return named
+            told.add(parameter)
+    return named, told
+
+
+def _differences(table: SweepTable, shown: _Shown) -> list[str]:
+    """In a line, the parameters that the rows' names do not say though they differ: a threshold, a dataset's root."""
+    said = []
+    for number, parameter in enumerate(table.parameters):
+        values = list(dict.fromkeys(row.parameters[number] for row in shown.rows))
+        if len(values) > 1 and parameter not in shown.named:
+            more = ", …" if len(values) > _SHOWN_VALUES else ""
+            said.append(f"{parameter} ({', '.join(values[:_SHOWN_VALUES])}{more})")
+    return [f"The rows differ in more than their names say: {'; '.join(said)}"] if said else []
 
 
 def _method(run: RunRecord) -> str:

@@ -158,6 +158,21 @@ def test_rows_are_told_apart_by_as_little_as_possible(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_the_names_do_not_say_stands_below(tmp_path: Path) -> None:
+    """Two methods, judged by two rules: no reader would know from their names."""
+    for method, iou in (("Classification", 0.5), ("Spg", 0.7)):
+        config = f"metric: {{gt_known_error: {{iou_threshold: {iou}}}}}\nbox: {{threshold: 0.2}}\n"
+        make(tmp_path / "runs" / method, method, 0, iou, config=config)
+    boards = boards_of(tmp_path / "runs")
+    note = "The rows differ in more than their names say: metric.gt_known_error.iou_threshold (0.5, 0.7)"
+    assert boards[0].notes == [note]
+    assert f"- {note}\n" in as_markdown(boards)
+    for seed in range(1, 3):
+        make(tmp_path / "same" / f"{seed}", "Spg", seed, 0.5)
+    make(tmp_path / "same" / "c", "Classification", 0, 0.6)
+    assert boards_of(tmp_path / "same")[0].notes == []
+
+
 def test_a_method_that_only_changes_the_network_has_its_name(tmp_path: Path) -> None:
     make(tmp_path / "runs" / "a", "classification.Classification", 0, 0.5)
     for number, (method, part) in enumerate([("classification.Classification", "adl.layer"), ("spg.Spg", "spg.Part")]):
