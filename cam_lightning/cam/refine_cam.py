@@ -30,7 +30,8 @@ class RefineCam(LayerMap):
 
     def protocol(self) -> dict[str, Any]:
         """The rule in words that a results file can hold."""
-        of = {f"of/{key}": value for key, value in getattr(self.of, "protocol", dict)().items() if key != "layer"}
+        told: dict[str, Any] = getattr(self.of, "protocol", dict)()
+        of = {f"of/{key}": value for key, value in told.items() if key.rpartition("/")[2] not in ("layer", "layers")}
         return {"of": type(self.of).__name__, **of, "layers": self.layers_in_words}
 
     def combined(self, layers: list[LayerGradients]) -> Tensor:

@@ -11,6 +11,7 @@ from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.cam.eigen_cam import EigenCam
 from cam_lightning.cam.finer_cam import FinerCam
 from cam_lightning.cam.grad_cam import GradCam
+from cam_lightning.cam.layer_cam import LayerCam
 from cam_lightning.cam.refine_cam import RefineCam
 from cam_lightning.functional.finer_cam import class_differences
 
@@ -67,3 +68,7 @@ def test_the_protocol_names_what_is_within() -> None:
         "of/centre": False,
         "layers": "the last of the 2 coarsest map sizes",
     }
+    # Layers that have no say are not told.
+    for of in (FinerCam(GradCam("trunk.conv1")), LayerCam(layers=["trunk.conv1"])):
+        told = RefineCam(of, 2).protocol()
+        assert [value for key, value in told.items() if "layer" in key] == ["the last of the 2 coarsest map sizes"]
