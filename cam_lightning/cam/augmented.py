@@ -39,6 +39,11 @@ class AugmentedMap:
         of = {f"of/{key}": value for key, value in getattr(self.of, "protocol", dict)().items()}
         return {"of": type(self.of).__name__, **of, "flip": self.flip, "factors": list(self.factors)}
 
+    def unit(self, network: Network) -> str:
+        """The map's own: a mean of raw values is one of them."""
+        unit = getattr(self.of, "unit", None)
+        return "" if unit is None else unit(network)
+
     def check(self, network: Network, input_size: tuple[int, int]) -> None:
         """Raises what the map itself raises before any image is read."""
         check = getattr(self.of, "check", None)

@@ -50,6 +50,13 @@ def test_the_image_itself_costs_no_forward() -> None:
     assert len(seen) == 5, "of six copies"
 
 
+def test_its_values_are_of_the_map_s_own_unit() -> None:
+    network = googlenet_gap(7, width=0.125)
+    cam = ClassActivationMap()
+    assert AugmentedMap(cam).unit(network) == cam.unit(network) != ""
+    assert AugmentedMap(GradCam()).unit(network) == "", "that does not say"
+
+
 def test_options_are_told_and_checked() -> None:
     assert AugmentedMap(GradCam()).protocol() == {
         "of": "GradCam",
