@@ -39,7 +39,8 @@ PAPER = {
 TITLE = (
     "Linear SVM on pooled features: accuracy in %, of SUN Attribute the mean average precision; the paper's in brackets"
 )
-KEYS = ("test/classification_error/top1", "test/average_precision/mean")
+ERROR, PRECISION = "test/classification_error/top1", "test/average_precision/mean"
+"""What a probe of one label has, and one of several."""
 
 
 class Job(NamedTuple):
@@ -113,11 +114,11 @@ def results(folder: Path) -> dict[tuple[str, str], tuple[float, float | None]]:
             if not file.is_file():
                 continue
             values = json.loads(file.read_text(encoding="utf-8"))
-            key = next(key for key in KEYS if key in values)
+            key = ERROR if ERROR in values else PRECISION
             value = values.get(f"{key}/mean", values[key])
             deviation = values.get(f"{key}/deviation")
             found[dataset, network] = (
-                100 * (1 - value if "error" in key else value),
+                100 * (1 - value if key == ERROR else value),
                 None if deviation is None else 100 * deviation,
             )
     return found
