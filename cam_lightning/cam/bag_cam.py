@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import LayerMap
+from cam_lightning.cam.gradient_map import OneLayerMap
 from cam_lightning.functional.bag_cam import bag_cam
 from cam_lightning.functional.differentiation import LayerGradients
 
 
-class BagCam(LayerMap):
+class BagCam(OneLayerMap):
     """Maps (B, T, h, w) of one layer, float32, never negative: see `functional/bag_cam.py` (Zhu et al. 2022).
 
     `layer` is its name, or None: the features that the head reads, as for `cam=grad_cam`. Raises ValueError for
     `batch_size` < 1.
     """
-
-    def __init__(self, layer: str | None = None, batch_size: int = 8) -> None:
-        super().__init__(layer, batch_size)
-
-    def protocol(self) -> dict[str, str | None]:
-        """The rule in words that a results file can hold."""
-        return {"layer": self.layers[0]}
 
     def combined(self, layers: list[LayerGradients]) -> Tensor:
         (layer,) = layers
