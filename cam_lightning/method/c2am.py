@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
+from cam_lightning.method.beside_head import BesideHead
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import layer_shapes
 
 LEAST, MOST = 0.0005, 0.9995
 """Cosines are cut there before their logarithms, as in the released code."""
@@ -73,7 +73,7 @@ def alike(embedding_BK: Tensor, alpha: float) -> Tensor:
     return (-cosine_BB.log() * torch.exp(-alpha * rank_BB)).mean()
 
 
-class ClassAgnosticMap(TrunkNetwork):
+class ClassAgnosticMap(BesideHead):
     """A network with one map beside its head: a 3×3 convolution of the features, batch normalisation, a sigmoid.
 
     It is the class activation map of every class. Nothing in the losses says which side of it is the object: as in the
@@ -85,23 +85,15 @@ class ClassAgnosticMap(TrunkNetwork):
     map_unit = "share of foreground (0 to 1)"
 
     def __init__(self, network: TrunkNetwork) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=c2am needs a network of a trunk and a head; {type(network).__name__} is none")
-        super().__init__(network.trunk, network.normalization, network.min_size, network.published)
-        K = layer_shapes(network.trunk, network.min_size, [""])[""][0]
-        self.heads = tuple(f"classifier.{head}" for head in network.heads)
-        self.foreground = nn.Sequential(nn.Conv2d(K, 1, 3, padding=1, bias=False), nn.BatchNorm2d(1), nn.Sigmoid())
+        super().__init__(network, "c2am")
+        convolution = nn.Conv2d(self.units, 1, 3, padding=1, bias=False)
+        self.foreground = nn.Sequential(convolution, nn.BatchNorm2d(1), nn.Sigmoid())
         self.register_buffer("border", torch.tensor(0.0))
         self.border: Tensor
-        if network.is_loaded:
-            kept = (layer if layer.startswith("trunk.") else f"classifier.{layer}" for layer in network.new_layers)
-            self.new_layers = (*kept, "foreground")
-            self.is_loaded = True
-        self.classifier = network
-        self.classifier.trunk = nn.Identity()
+        self.keep_head(network, "foreground")
 
     def head(self, features_BKhw: Tensor) -> ClassifierOutput:
-        own = self.classifier.head(self.classifier.features(features_BKhw))
+        own = self.own_output(features_BKhw)
         map_B1hw = self.foreground(features_BKhw)
         if self.training:
             self.border.lerp_(border_share(map_B1hw.detach()), 0.1)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
+from cam_lightning.method.beside_head import BesideHead
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import layer_shapes
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def cell_targets(mask_BHW: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tenso
     return F.adaptive_avg_pool2d(object_B1HW, size) / weight_B1hw.clamp(min=1e-6), weight_B1hw
 
 
-class SaliencyMap(TrunkNetwork):
+class SaliencyMap(BesideHead):
     """A network with one map beside its head: a 1×1 convolution of the features, whose sigmoid is the map of any class.
 
     The head reads the features as they are, and changes nothing of them. Raises ValueError for a network without a
@@ -81,21 +81,12 @@ class SaliencyMap(TrunkNetwork):
     map_unit = "probability of the object"
 
     def __init__(self, network: TrunkNetwork) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=few_shot needs a network of a trunk and a head; {type(network).__name__} is none")
-        super().__init__(network.trunk, network.normalization, network.min_size, network.published)
-        K = layer_shapes(network.trunk, network.min_size, [""])[""][0]
-        self.heads = tuple(f"classifier.{head}" for head in network.heads)
-        self.saliency = nn.Conv2d(K, 1, 1)
-        if network.is_loaded:
-            kept = (layer if layer.startswith("trunk.") else f"classifier.{layer}" for layer in network.new_layers)
-            self.new_layers = (*kept, "saliency")
-            self.is_loaded = True
-        self.classifier = network
-        self.classifier.trunk = nn.Identity()
+        super().__init__(network, "few_shot")
+        self.saliency = nn.Conv2d(self.units, 1, 1)
+        self.keep_head(network, "saliency")
 
     def head(self, features_BKhw: Tensor) -> ClassifierOutput:
-        own = self.classifier.head(self.classifier.features(features_BKhw.detach()))
+        own = self.own_output(features_BKhw.detach())
         return ClassifierOutput(
             own.logits_BC, features_BKhw, {**own.more, "saliency_B1hw": self.saliency(features_BKhw)}
         )

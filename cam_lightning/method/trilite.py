@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
+from cam_lightning.method.beside_head import BesideHead
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import layer_shapes
 
 TINY = 1e-6
 """Added to sums that are divided by, and within logarithms."""
@@ -43,7 +43,7 @@ class TriLite(Classification):
         return Loss(parts["classification"] + parts["foreground"] + parts["background"], parts)
 
 
-class ThreeChannels(TrunkNetwork):
+class ThreeChannels(BesideHead):
     """A network with three channels beside its head: a 3×3 convolution of the features, batch normalisation, softmax.
 
     They share every cell out to foreground, background and neither. The features' means weighed by the first two go,
@@ -56,27 +56,20 @@ class ThreeChannels(TrunkNetwork):
     map_unit = "share of foreground (0 to 1)"
 
     def __init__(self, network: TrunkNetwork, dropout: float = 0.5) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=trilite needs a network of a trunk and a head; {type(network).__name__} is none")
         if hasattr(network, "map_layer"):
             raise ValueError("method=trilite reads a map of patches, which this head has not: use backbone.head=mean")
         if not 0 <= dropout < 1:
             raise ValueError(f"method.network_part.dropout is a share in [0, 1); got {dropout}")
-        super().__init__(network.trunk, network.normalization, network.min_size, network.published)
-        K = layer_shapes(network.trunk, network.min_size, [""])[""][0]
-        self.heads = (*(f"classifier.{head}" for head in network.heads), "part_classifier")
-        self.channels = nn.Sequential(nn.Conv2d(K, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.Softmax(1))
+        super().__init__(network, "trilite")
+        self.heads = (*self.heads, "part_classifier")
+        convolution = nn.Conv2d(self.units, 3, 3, padding=1, bias=False)
+        self.channels = nn.Sequential(convolution, nn.BatchNorm2d(3), nn.Softmax(1))
         self.dropout = nn.Dropout(dropout)
-        self.part_classifier = nn.Linear(K, network.num_classes)
-        if network.is_loaded:
-            kept = (layer if layer.startswith("trunk.") else f"classifier.{layer}" for layer in network.new_layers)
-            self.new_layers = (*kept, "channels", "part_classifier")
-            self.is_loaded = True
-        self.classifier = network
-        self.classifier.trunk = nn.Identity()
+        self.part_classifier = nn.Linear(self.units, network.num_classes)
+        self.keep_head(network, "channels", "part_classifier")
 
     def head(self, features_BKhw: Tensor) -> ClassifierOutput:
-        own = self.classifier.head(self.classifier.features(features_BKhw))
+        own = self.own_output(features_BKhw)
         share_B3hw = self.channels(features_BKhw)
         foreground_BC, background_BC = (
             self.part_classifier(self.dropout(weighed_mean(features_BKhw, share_B3hw[:, channel])))
