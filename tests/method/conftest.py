@@ -77,6 +77,12 @@ def network() -> ToyNetwork:
 
 
 @pytest.fixture
+def images() -> Tensor:
+    """What networks that a method has changed are shown: three, wider than high."""
+    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
 def trainer(tmp_path: Path) -> Any:
     """Makes a Trainer on one CPU process that is quiet."""
 

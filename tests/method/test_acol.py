@@ -30,11 +30,6 @@ def network() -> TwoBranches:
     return TwoBranches(googlenet_gap(CLASSES, width=0.125, units=16), units=8, threshold=0.6).eval()
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def normalised(map_hw: Tensor) -> Tensor:
     low, high = float(map_hw.min()), float(map_hw.max())
     return torch.tensor([[(float(v) - low) / (high - low) for v in row] for row in map_hw])

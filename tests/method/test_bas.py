@@ -32,11 +32,6 @@ def network() -> BackgroundSuppression:
     return BackgroundSuppression(googlenet_gap(CLASSES, width=0.125, units=16), units=8)
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def test_the_losses_equal_their_equations_image_by_image(network: BackgroundSuppression, images: Tensor) -> None:
     labels = [1, 3, 0]
     network = network.eval()  # running statistics, so that images do not see each other

@@ -30,11 +30,6 @@ def network() -> ClassAgnosticMap:
     return ClassAgnosticMap(googlenet_gap(CLASSES, width=0.125, units=16))
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def slow_cosine(a: list[float], b: list[float]) -> float:
     dot = sum(x * y for x, y in zip(a, b, strict=True))
     lengths = math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(x * x for x in b))

@@ -30,11 +30,6 @@ def network() -> SaliencyMap:
     return SaliencyMap(googlenet_gap(CLASSES, width=0.125, units=16))
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def masks() -> Tensor:
     """Objects, background, and places that are unknown; of the last image nothing is known."""
     mask_BHW = (torch.rand(3, 64, 112, generator=torch.Generator().manual_seed(2)) < 0.3).to(torch.uint8)

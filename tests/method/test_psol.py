@@ -35,11 +35,6 @@ def network() -> BoxRegressor:
     return BoxRegressor(base(), units=8)
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def test_the_loss_is_cross_entropy_and_the_squared_error_of_the_pseudo_box(
     network: BoxRegressor, images: Tensor
 ) -> None:

@@ -95,11 +95,6 @@ def network() -> SelfProducedGuidance:
     return SelfProducedGuidance(googlenet_gap(CLASSES, width=0.125, units=16), units=8)
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def test_the_branches_read_the_layers_that_they_are_behind(network: SelfProducedGuidance, images: Tensor) -> None:
     output = network.train()(images)
     assert network.layers == ("inception3b", "inception4e")

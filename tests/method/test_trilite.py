@@ -25,11 +25,6 @@ def network() -> ThreeChannels:
     return ThreeChannels(googlenet_gap(CLASSES, width=0.125, units=16))
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 64, 112, generator=torch.Generator().manual_seed(1))
-
-
 def make(network: nn.Module, alpha: float) -> TriLite:
     return TriLite(network, torch.optim.SGD, constant, learning_rate=0.1, alpha=alpha)
 
