@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from cam_lightning.functional.kernel.post_processing import write_rows
-from cam_lightning.functional.post_processing import PostProcessing, UpsampledMap, cut_levels, normalised
+from cam_lightning.functional.post_processing import PostProcessing, cut_levels, normalised
 
 
 def normalised_map(map_hw: np.ndarray, size: tuple[int, int], rule: PostProcessing) -> np.ndarray | None:
@@ -14,8 +13,8 @@ def normalised_map(map_hw: np.ndarray, size: tuple[int, int], rule: PostProcessi
 
     Values below that which becomes 0 are 0.
     """
-    found = _upsampled(map_hw, size, rule)
-    return None if found is None else normalised(found[0].copy(), found[1], float(found[0].max()))
+    found = rule.thresholdable(map_hw, size)
+    return None if found is None else normalised(found.value_HW.copy(), found.zero_and_one, found.high)
 
 
 def component_boxes(map_hw: np.ndarray, size: tuple[int, int], threshold: float, rule: PostProcessing) -> np.ndarray:
@@ -26,11 +25,10 @@ def component_boxes(map_hw: np.ndarray, size: tuple[int, int], threshold: float,
     `largest_component_boxes`. Zhou et al. 2016, section 3.2.
     """
     rule.check_threshold(threshold)
-    found = _upsampled(map_hw, size, rule)
+    found = rule.thresholdable(map_hw, size)
     if found is None:
         return np.zeros((0, 4), np.float32)
-    value_HW, zero_and_one = found
-    is_above_HW = value_HW > cut_levels(threshold, zero_and_one)
+    is_above_HW = found.value_HW > cut_levels(threshold, found.zero_and_one)
     _, label_HW, stats_L5, _ = cv2.connectedComponentsWithStats(is_above_HW.astype(np.uint8), connectivity=8)
     label_L, first_pixel_L = np.unique(label_HW, return_index=True)
     is_component_L = label_L > 0  # 0 is what lies below
@@ -49,19 +47,3 @@ def mean_in_boxes(value_HW: np.ndarray, boxes_P4: np.ndarray) -> np.ndarray:
         left, top = min(max(x0, 0), W - 1), min(max(y0, 0), H - 1)
         means.append(value_HW[top : max(y1, top + 1), left : max(x1, left + 1)].mean(dtype=np.float64))
     return np.array(means, np.float32)
-
-
-def _upsampled(
-    map_hw: np.ndarray, size: tuple[int, int], rule: PostProcessing
-) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """The upsampled, rectified map, to the bit as boxes are made of it, and the values that become 0 and 1."""
-    map_hw = np.ascontiguousarray(map_hw, np.float32)
-    if rule.without_region(map_hw[None])[0]:
-        return None
-    if rule.upsample != "bilinear":
-        map_hw = rule.upsampled(map_hw, size)
-    rows = np.empty((size[0], size[1] + 2), np.float32)
-    write_rows(map_hw, rule.floor, rows)
-    value_HW = rows[:, 1:-1]
-    zero_and_one = rule.zero_and_one(UpsampledMap(float(value_HW.min()), float(value_HW.max()), lambda: value_HW))
-    return None if zero_and_one is None else (value_HW, zero_and_one)

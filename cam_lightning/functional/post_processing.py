@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cam_lightning.functional.kernel.post_processing import mark_without_region
+from cam_lightning.functional.kernel.post_processing import mark_without_region, write_rows
 
 UPSAMPLINGS = ("bilinear", "nearest", "bicubic")
 """As `torch.nn.functional.interpolate` has them, with `align_corners=False`; a map of the size stays as it is."""
@@ -37,6 +37,21 @@ class UpsampledMap(NamedTuple):
         values_P = self.values().ravel()
         rank = min(int(len(values_P) * share), len(values_P) - 1)
         return float(np.partition(values_P, rank)[rank])
+
+
+class Thresholdable(NamedTuple):
+    """A map that is upsampled and rectified, and all that a threshold asks of it."""
+
+    rows: np.ndarray
+    """float32 (H, W + 2): the map lies in rows[:, 1:-1]; kernels need the columns beside it."""
+    low: float
+    high: float
+    zero_and_one: tuple[float, float]
+
+    @property
+    def value_HW(self) -> np.ndarray:
+        """The map alone."""
+        return self.rows[:, 1:-1]
 
 
 class Normalisation(NamedTuple):
@@ -139,6 +154,18 @@ class PostProcessing:
         """A raw map, float32, at height and width `size`; not rectified."""
         map_11hw = torch.from_numpy(map_hw)[None, None]
         return torch.nn.functional.interpolate(map_11hw, size, mode=self.upsample)[0, 0].numpy()
+
+    def thresholdable(self, map_hw: np.ndarray, size: tuple[int, int]) -> Thresholdable | None:
+        """A raw map (h, w) at height and width `size`, to the bit as boxes are made of it; None: it names no region."""
+        map_hw = np.ascontiguousarray(map_hw, np.float32)
+        if self.without_region(map_hw[None])[0]:
+            return None
+        if self.upsample != "bilinear":
+            map_hw = self.upsampled(map_hw, size)
+        rows = np.empty((size[0], size[1] + 2), np.float32)
+        low, high = map(float, write_rows(map_hw, self.floor, rows))
+        zero_and_one = self.zero_and_one(UpsampledMap(low, high, lambda: rows[:, 1:-1]))
+        return None if zero_and_one is None else Thresholdable(rows, low, high, zero_and_one)
 
     def zero_and_one(self, upsampled: UpsampledMap) -> tuple[float, float] | None:
         """The values that become 0 and 1; None where the map names no region."""

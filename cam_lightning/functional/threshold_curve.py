@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cam_lightning.functional.kernel.post_processing import write_rows
 from cam_lightning.functional.kernel.threshold_levels import count_levels
 from cam_lightning.functional.max_box_accuracy import largest_boxes
-from cam_lightning.functional.post_processing import PostProcessing, UpsampledMap, cut_levels
+from cam_lightning.functional.post_processing import PostProcessing, cut_levels
 
 MOST_THRESHOLDS = 255
 
@@ -34,17 +33,11 @@ def threshold_levels(
     check_thresholds(thresholds_Q)
     if map_hw.ndim != 2 or map_hw.size == 0:
         raise ValueError(f"a map is (h, w) and not empty; got {map_hw.shape}")
-    map_hw = np.ascontiguousarray(map_hw, np.float32)
     level_HW = np.zeros(size, np.uint8)
-    if rule.without_region(map_hw[None])[0]:
-        return level_HW
-    if rule.upsample != "bilinear":
-        map_hw = rule.upsampled(map_hw, size)
-    rows = np.empty((size[0], size[1] + 2), np.float32)
-    low, high = write_rows(map_hw, rule.floor, rows)
-    zero_and_one = rule.zero_and_one(UpsampledMap(float(low), float(high), lambda: rows[:, 1:-1]))
-    if zero_and_one is not None:
-        count_levels(rows, np.float32(low), np.float32(high), cut_levels(thresholds_Q, zero_and_one), level_HW)
+    found = rule.thresholdable(map_hw, size)
+    if found is not None:
+        cut_Q = cut_levels(thresholds_Q, found.zero_and_one)
+        count_levels(found.rows, np.float32(found.low), np.float32(found.high), cut_Q, level_HW)
     return level_HW
 
 
