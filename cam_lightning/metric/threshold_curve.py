@@ -82,7 +82,7 @@ class ThresholdCurve(CounterMetric):
         height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
         self.input_size = (int(height), int(width))
         self.pseudo_boxes = pseudo_boxes(label_free)
-        if isinstance(label_free, float) and label_free**2 >= iou_threshold:
+        if isinstance(label_free, int | float) and label_free**2 >= iou_threshold:
             log.warning(
                 "metric.threshold_curve.label_free=%g: the whole image overlaps that box by %.2f and always hits, so "
                 "no threshold is better than the lowest; give a share below %.2f",

@@ -202,7 +202,7 @@ def test_a_threshold_is_chosen_where_no_box_is_to_be_seen(mapped: Any) -> None:
 def test_a_centred_box_that_the_whole_image_hits_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     """0.7² is below an overlap of 0.5, 0.71² above it; the shipped share lies below."""
     shipped = choice("metric", "threshold_curve").threshold_curve.label_free
-    for share, is_warned in ((0.7, False), (0.71, True), (shipped, False)):
+    for share, is_warned in ((0.7, False), (0.71, True), (1, True), (shipped, False)):
         caplog.clear()
         ThresholdCurve(Box(), label_free=share)
         assert ("always hits" in caplog.text) == is_warned, share
