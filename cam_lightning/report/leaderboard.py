@@ -12,7 +12,7 @@ from cam_lightning.report.number import in_words, said
 from cam_lightning.report.run_cost import device, hours
 from cam_lightning.report.run_record import RunRecord, read_threshold_curves
 from cam_lightning.report.split_results import arm_in_words, in_order, spec_of, split_of
-from cam_lightning.report.sweep_table import Measure, Row, SweepTable, sweep_table
+from cam_lightning.report.sweep_table import Measure, Row, SweepTable, fewer_values, sweep_table
 
 RULES = {"": "fixed", "@selected": "selected", "@label_free": "label-free", "@oracle": "oracle"}
 """Ways of choosing a threshold that have a column each: the suffix of a key, and the column's title."""
@@ -114,7 +114,7 @@ def _board(title: str, runs: list[RunRecord]) -> Board:
             columns = [Column(key, shown.specs[key].label or shown.specs[key].title) for key in of_family]
             plates.append(_plate(in_words(family), "", columns, shown))
     costs = [_cost(name, row) for name, row in zip(shown.names, shown.rows, strict=True)]
-    notes = [*table.notes, *_differences(table, shown)]
+    notes = [*table.notes, *_missing_values(plates, table), *_differences(table, shown)]
     return Board(title, [plate for plate in plates if plate.columns], threshold_chart(shown), costs, notes)
 
 
@@ -166,6 +166,22 @@ def row_names(table: SweepTable, rows: Sequence[Row]) -> tuple[list[str], set[st
             named = further
             told.add(parameter)
     return named, told
+
+
+def _missing_values(plates: Iterable[Plate], table: SweepTable) -> list[str]:
+    """A line for every mean over fewer runs than its row has, of which the sweep's table says nothing.
+
+    Boxes that see nothing are of the runs of all methods.
+    """
+    return [
+        fewer_values(f"{standing.name}: {cell.key}", count, len(standing.runs))
+        for plate in plates
+        for standing in plate.rows
+        for cell in standing.cells
+        if not standing.is_baseline
+        and cell.key not in table.keys
+        and 0 < (count := sum(run.numbers.get(cell.key) is not None for run in standing.runs)) < len(standing.runs)
+    ]
 
 
 def _differences(table: SweepTable, shown: _Shown) -> list[str]:

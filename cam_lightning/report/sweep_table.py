@@ -99,7 +99,7 @@ def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str]
     names, groups = _groups(records)
     rows = [_row(parameters, group, values, shown) for parameters, group in groups]
     rows.sort(key=lambda row: _rank(row, by, spec_of(by, specs)))
-    notes = [note for row in rows for note in _repeated_seeds(row, names)]
+    notes = [note for row in rows for note in (*_repeated_seeds(row, names), *_missing_values(row, names, values))]
     notes += [f"damaged: {record.path.name}: {what}" for record in finished for what in _damage(record)]
     unfinished = [_unfinished(record) for record in records if record not in finished]
     return SweepTable(names, shown, specs, by, rows, unfinished, notes)
@@ -107,7 +107,8 @@ def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str]
 
 def known_values(record: RunRecord) -> dict[str, float]:
     """Every finite number of a run by key: its results, and the last value of what it logged in training."""
-    return {key: value for key, value in (record.last_values | record.numbers).items() if value is not None}
+    known = (record.last_values | record.numbers).items()
+    return {key: value for key, value in known if value is not None and math.isfinite(value)}
 
 
 def _headlines(known: Iterable[str], specs: dict[str, Spec]) -> list[str]:
@@ -152,12 +153,31 @@ def _row(parameters: list[str], group: list[RunRecord], values: dict[Path, dict[
 def _repeated_seeds(row: Row, names: list[str]) -> list[str]:
     """A seed that was run twice tells nothing about other seeds, but makes the deviation smaller."""
     counts = Counter(record.config.get("seed") for record in row.finished)
-    where = ", ".join(f"{name} {value}" for name, value in zip(names, row.parameters, strict=True))
     return [
-        f"seed {seed} was run {count} times{f' with {where}' if where else ''}: the deviation is not over seeds alone"
+        f"seed {seed} was run {count} times{_where(row, names)}: the deviation is not over seeds alone"
         for seed, count in counts.items()
         if count > 1
     ]
+
+
+def _missing_values(row: Row, names: list[str], values: dict[Path, dict[str, Any]]) -> list[str]:
+    """A mean over fewer runs than the row says it has, as where one of them came to no finite number."""
+    counts = {key: sum(key in values[record.path] for record in row.finished) for key in row.measures}
+    return [
+        fewer_values(key, count, len(row.finished), _where(row, names))
+        for key, count in counts.items()
+        if count < len(row.finished)
+    ]
+
+
+def fewer_values(what: str, count: int, of: int, where: str = "") -> str:
+    """The note below a table that has a mean over `count` of a row's `of` runs."""
+    return f"{what} is of {count} of {of} runs{where}: the others have no such number"
+
+
+def _where(row: Row, names: list[str]) -> str:
+    where = ", ".join(f"{name} {value}" for name, value in zip(names, row.parameters, strict=True))
+    return f" with {where}" if where else ""
 
 
 def _unfinished(record: RunRecord) -> Unfinished:

@@ -173,6 +173,19 @@ def test_what_the_names_do_not_say_stands_below(tmp_path: Path) -> None:
     assert boards_of(tmp_path / "same")[0].notes == []
 
 
+def test_a_mean_over_fewer_runs_than_its_row_has_stands_below(tmp_path: Path) -> None:
+    for seed in range(3):
+        run = make(tmp_path / f"{seed}", "Classification", seed, 0.5)
+    results = json.loads((run / "results.json").read_text())
+    for key in ("test/gt_known_error", "test/max_box_accuracy"):
+        results[key] = None
+    (run / "results.json").write_text(json.dumps(results))
+    assert boards_of(tmp_path)[0].notes == [
+        "test/gt_known_error is of 2 of 3 runs: the others have no such number",
+        "Classification: test/max_box_accuracy is of 2 of 3 runs: the others have no such number",
+    ]
+
+
 def test_a_method_that_only_changes_the_network_has_its_name(tmp_path: Path) -> None:
     make(tmp_path / "runs" / "a", "classification.Classification", 0, 0.5)
     for number, (method, part) in enumerate([("classification.Classification", "adl.layer"), ("spg.Spg", "spg.Part")]):

@@ -271,6 +271,15 @@ def test_a_seed_run_twice_is_said(make: Make, tmp_path: Path) -> None:
     assert table_of(tmp_path).notes == ["seed 1 was run 2 times: the deviation is not over seeds alone"]
 
 
+def test_a_mean_over_fewer_runs_than_its_row_has_is_said(make: Make, tmp_path: Path) -> None:
+    for seed, error in enumerate((0.2, 0.4, math.nan)):
+        make(f"g{seed}", error, seed)
+    table = table_of(tmp_path)
+    (row,) = table.rows
+    assert row.measures[TOP1].mean == pytest.approx(0.3)
+    assert table.notes == [f"{TOP1} is of 2 of 3 runs: the others have no such number"]
+
+
 def test_what_was_logged_in_training_can_be_shown(make: Make, tmp_path: Path) -> None:
     run_dir = make("a")
     (run_dir / "metrics.csv").write_text("time,step,epoch,key,value\nx,1,0,val/loss,3.0\nx,2,1,val/loss,2.0\n")
