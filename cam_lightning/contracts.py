@@ -33,12 +33,15 @@ from torch import Tensor
 
 # --- what travels
 
+CLASS_NOT_KNOWN = 255
+"""In `GroundTruth.classes_BC`."""
+
 
 class GroundTruth(NamedTuple):
     """What is known of the images of one batch; frame `original`."""
 
     label_B: Tensor
-    """int64: the image's class."""
+    """int64: the image's class; of an image of several classes the one that this entry is about."""
     boxes_BN4: Tensor
     """float32: ground-truth boxes of that class; rows from `num_boxes_B` on are zero."""
     num_boxes_B: Tensor
@@ -48,6 +51,9 @@ class GroundTruth(NamedTuple):
     mask_BHW: Tensor | None = None
     """uint8 in frame `input`: 1 object, 0 background, 255 ignored; None where the dataset has no masks, and in training
     unless a method asks for them."""
+    classes_BC: Tensor | None = None
+    """uint8: 1 each class that the image shows, 0 one that it does not, 255 one of which that is not known; None where
+    every image has its label alone."""
 
 
 class Batch(NamedTuple):
@@ -114,7 +120,7 @@ class Localization(NamedTuple):
     classes_BT: Tensor
     """int64: predicted classes, best first; T is the smaller of 5 and the number of classes."""
     probability_BT: Tensor
-    """float32: softmax over all classes, at `classes_BT`."""
+    """float32: softmax over all classes, at `classes_BT`; of a network with `independent_classes`, sigmoids."""
     map_BThw: Tensor
     """float32: raw maps of `classes_BT`, never normalised."""
     proposals: Proposals
@@ -199,7 +205,8 @@ class Network(Protocol):
     """An `nn.Module` that classifies, and knows its own class activation map.
 
     Calling it is `forward_head(forward_features(x))`. Layers other than the last are reached by their names, as in
-    every module (`get_submodule`).
+    every module (`get_submodule`). It may have `independent_classes = True`, which says that each logit answers for
+    its class alone, by a sigmoid, since an image may show several.
     """
 
     normalization: Normalization
@@ -265,7 +272,11 @@ class ThresholdSweep(Protocol):
 
 
 class LocalizationMetric(Protocol):
-    """A torchmetrics Metric of sum-reduced integer counters that scores localizations."""
+    """A torchmetrics Metric of sum-reduced integer counters that scores localizations.
+
+    It may have `know_classes(names)`, called with the dataset's own class names, by label, before any image is read; it
+    raises ValueError where its options name a class that there is not.
+    """
 
     needs_maps: bool
     """True where the metric reads maps, so that a trivial box (a baseline) cannot be scored by it."""

@@ -67,7 +67,7 @@ def search_units(
     weight_CK = unit_weights(network, data.input_size)
     units = strongest_units(weight_CK, shown, min(num_units, weight_CK.shape[1]))
     strongest = StrongestImages(units.unit_CU.unique(), num_images)
-    images = data.examples[split]
+    images = data.images_of(split)
     device = next(network.parameters()).device
     batches = data.batches_of(images.split)
     with full_float32(device.type):

@@ -24,6 +24,7 @@ class CroppedSplit(ImageSplit):
         self.ids = split.ids
         self.label_N = split.label_N
         self.target_NC = split.target_NC
+        self.image_N = split.image_N
         self.crop_N4 = crop_N4
 
     def content(self, index: int) -> bytes:
@@ -50,6 +51,7 @@ class CentredSplit(ImageSplit):
         self.ids = split.ids
         self.label_N = split.label_N
         self.target_NC = split.target_NC
+        self.image_N = split.image_N
         self.exif = split.exif
         self.share = share
 

@@ -31,6 +31,8 @@ from cam_lightning.dataset.pipeline.split import (
     hold_out,
     images_per_class,
     keep_classes,
+    once_per_image,
+    with_every_class,
 )
 from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
 from cam_lightning.dataset.pipeline.worker import AHEAD, begin_worker, bytes_of_batch, shared_batch, workers_with_room
@@ -59,6 +61,9 @@ class LocalizationDataModule(LightningDataModule):
 
     `test_every=10` tests every tenth image of the test split, by position, the first one among them: for what is too
     dear for all of them.
+
+    An image that shows several classes, whose boxes are known for each, trains once with all of them, and is evaluated
+    once for each of them (`ImageSplit.image_N`); val_fraction, images_per_class and test_every are of images.
 
     Raises FileNotFoundError or ValueError in `setup`, before any training, when the data are not as expected.
     """
@@ -158,6 +163,9 @@ class LocalizationDataModule(LightningDataModule):
         if self.examples:
             return
         names, train, test, fullsup = self.chosen_splits()
+        val_entries, test_entries = train if fullsup is None else fullsup, test
+        train, fullsup = (None if split is None else once_per_image(split) for split in (train, fullsup))
+        test = once_per_image(test)
         if self.train_on == "fullsup":
             train, fullsup = train if fullsup is None else fullsup, None
             if train is not None and self.images_per_class is not None:
@@ -172,16 +180,30 @@ class LocalizationDataModule(LightningDataModule):
                 _require_every_class(split, split_name, names)
         if self.test_every > 1:
             test = Subset(test, np.arange(0, len(test), self.test_every))
+        test = with_every_class(test_entries, test)
         self.class_names = names
         if train is not None:
             # Ranks that train together need batches of one size; evaluation counts each image for itself.
             on_bad = "replace" if self.on_bad_image == "skip" else "error"
             self.examples["train"] = Examples(train, self.train_sizes, self.augmentation, self.seed, on_bad, names)
         if fullsup is not None:
+            assert val_entries is not None
+            fullsup = with_every_class(val_entries, fullsup)
             self.examples["val"] = Examples(fullsup, self.input_size, None, self.seed, self.on_bad_image, names)
         self.examples["test"] = Examples(test, self.input_size, None, self.seed, self.on_bad_image, names)
-        counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
+        counts = ", ".join(f"{len(self.images_of(name)):,} {name}" for name in self.examples)
         log.info("data: %d classes; images: %s", len(names), counts)
+        if test.image_N is not None:
+            counts = ", ".join(f"{len(self.examples[name]):,} {name}" for name in self.examples if name != "train")
+            log.info("evaluation counts an image once for each class that it shows: %s", counts)
+
+    def images_of(self, split: str) -> Examples:
+        """The examples of a split by its name, with every image once, also where evaluation sees it for each class."""
+        examples = self.examples[split]
+        if examples.split.image_N is None:
+            return examples
+        once = once_per_image(examples.split)
+        return Examples(once, examples.sizes, None, self.seed, examples.on_bad_image, self.class_names)
 
     def require_images(self, num_processes: int, *splits: str) -> None:
         """Raises ValueError, before any process waits for another, where one of them would have no image of a split."""

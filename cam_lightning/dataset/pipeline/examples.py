@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cam_lightning.contracts import Batch, GroundTruth
+from cam_lightning.contracts import CLASS_NOT_KNOWN, Batch, GroundTruth
 from cam_lightning.dataset.pipeline.sampler import Key
 from cam_lightning.dataset.pipeline.split import ImageSplit
 from cam_lightning.dataset.pipeline.transform import Augmentation, resized_mask, resized_view, target_of_view
@@ -27,6 +27,8 @@ class Example(NamedTuple):
     """Its position in the split."""
     mask_HW: Tensor | None = None
     """At the input size: the dataset's in evaluation; in training, that of the view, where a method asks for it."""
+    classes_C: np.ndarray | None = None
+    """As a row of `GroundTruth.classes_BC`."""
 
 
 class BadImage(NamedTuple):
@@ -98,7 +100,8 @@ class Examples(Dataset[Example]):
             mask = target_of_view(mask_HW, boxes_N4, (height, width), view, size)
         elif mask_HW is not None and self.augmentation is None:
             mask = resized_mask(mask_HW, size)
-        return Example(resized_view(image_HW3, view, size), label, boxes_N4, (height, width), index, mask)
+        classes = None if self.split.target_NC is None else shown_classes(self.split.target_NC[index])
+        return Example(resized_view(image_HW3, view, size), label, boxes_N4, (height, width), index, mask, classes)
 
     def __getitems__(self, keys: list[Key]) -> list[Example | BadImage]:
         """One batch: what the data loader asks for where a dataset can give several images at once."""
@@ -129,6 +132,11 @@ class Examples(Dataset[Example]):
         raise OSError(f"none of {len(self):,} images can be read; the first: {self.complaint(0)}")
 
 
+def shown_classes(target_C: np.ndarray) -> np.ndarray:
+    """uint8, as in `GroundTruth.classes_BC`, of a row of `ImageSplit.target_NC`."""
+    return np.where(np.isnan(target_C), CLASS_NOT_KNOWN, target_C).astype(np.uint8)
+
+
 def collate(entries: Sequence[Example | BadImage]) -> Batch:
     """Stacks examples; boxes are padded with zero rows to the largest number in the batch."""
     examples = [entry for entry in entries if isinstance(entry, Example)]
@@ -137,6 +145,7 @@ def collate(entries: Sequence[Example | BadImage]) -> Batch:
     boxes_BN4 = torch.zeros(len(examples), max(num_boxes, default=0), 4)
     for row, example in enumerate(examples):
         boxes_BN4[row, : num_boxes[row]] = torch.from_numpy(example.boxes_N4)
+    classes = [torch.from_numpy(example.classes_C) for example in examples if example.classes_C is not None]
     masks = [example.mask_HW for example in examples if example.mask_HW is not None]
     return Batch(
         image_B3HW=(
@@ -149,8 +158,9 @@ def collate(entries: Sequence[Example | BadImage]) -> Batch:
             boxes_BN4=boxes_BN4,
             num_boxes_B=torch.tensor(num_boxes, dtype=torch.int64),
             size_B2=torch.tensor([example.size for example in examples], dtype=torch.int64).reshape(-1, 2),
-            # A dataset has masks of all its images or of none.
+            # A dataset has masks, and several classes, of all its images or of none.
             mask_BHW=torch.stack(masks) if masks else None,
+            classes_BC=torch.stack(classes) if classes else None,
         ),
         index_B=torch.tensor([example.image for example in examples], dtype=torch.int64),
         skipped_S=torch.tensor(skipped) if skipped else None,

@@ -92,8 +92,7 @@ class IndexedSplit(ImageSplit):
         return RawImage(image_HW3, boxes_N4)
 
     def encoded(self, index: int) -> tuple[str, bytes]:
-        path = self.ids[index]
-        return self.place(index), self.storage.read(path)
+        return self.place(index), self.storage.read(self.index.ids[index])
 
     def annotation(self, index: int) -> Annotation:
         """Of a resized copy: its own size and boxes on it, or those of the original where it is no resize of that."""
@@ -107,7 +106,7 @@ class IndexedSplit(ImageSplit):
 
     def place(self, index: int) -> str:
         """Where the image's file is, for messages."""
-        return self.storage.describe(self.ids[index])
+        return self.storage.describe(self.index.ids[index])
 
     @property
     def size_N2(self) -> np.ndarray:

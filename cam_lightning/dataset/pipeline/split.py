@@ -54,6 +54,9 @@ class ImageSplit(ABC):
     target_NC: np.ndarray | None = None
     """float32, where images have several labels at once: 1 holds, 0 does not, NaN is not known; `label_N` is then one
     that holds best. None where every image has the one label."""
+    image_N: np.ndarray | None = None
+    """int64, where an image stands here once for each class that it shows, as `label_N`, with the boxes of that class:
+    which image each entry is of. Entries of one image stand together, the first class first. None: one of each."""
     exif: str = "stored"
     """What the pixels are, of photos that EXIF turns: `stored` as in the file, `upright`, or `auto`: stored, and it
     is not known whether boxes were drawn on them so."""
@@ -101,6 +104,7 @@ class Subset(ImageSplit):
         self.ids = SelectedStrings(split.ids, self.indices)
         self.label_N = split.label_N[self.indices] if label_N is None else label_N
         self.target_NC = None if split.target_NC is None else split.target_NC[self.indices]
+        self.image_N = None if split.image_N is None else split.image_N[self.indices]
         self.exif = split.exif
 
     def read(self, index: int) -> RawImage:
@@ -140,9 +144,28 @@ class Splits(NamedTuple):
 
 def images_per_class(split: ImageSplit, num_classes: int) -> np.ndarray:
     """How many images show each class: by their labels, or where an image has several, by all of them."""
-    if split.target_NC is None:
+    target_NC = once_per_image(split).target_NC
+    if target_NC is None:
         return np.bincount(split.label_N, minlength=num_classes)
-    return np.nansum(split.target_NC, axis=0).astype(np.int64)
+    return np.nansum(target_NC, axis=0).astype(np.int64)
+
+
+def once_per_image(split: ImageSplit) -> ImageSplit:
+    """Every image once, as training sees it: of those that show several classes the entry of the first class."""
+    if split.image_N is None:
+        return split
+    _, first = np.unique(split.image_N, return_index=True)
+    return Subset(split, np.sort(first))
+
+
+def with_every_class(split: ImageSplit, images: ImageSplit) -> ImageSplit:
+    """Of the images of `images`, which are some of `once_per_image(split)`, the entries for every class that they show.
+
+    So evaluation sees them: what is found of each class is scored by the boxes of that class.
+    """
+    if split.image_N is None or images.image_N is None:
+        return images
+    return Subset(split, np.flatnonzero(np.isin(split.image_N, images.image_N)))
 
 
 def keep_classes(split: ImageSplit, classes: Sequence[int]) -> Subset:

@@ -125,7 +125,9 @@ def check(data: LocalizationDataModule, deep: bool, progress: Progress, num_work
     known_lines = {finding.what for finding in findings}
     for split_name, split in splits.items():
         inspections = progress(
-            _inspections(split, deep, num_workers), f"{split_name}: {len(split):,} images", len(split)
+            _inspections(split, deep, num_workers),
+            f"{split_name}: {len(split):,} {'images' if split.image_N is None else 'pairs of image and class'}",
+            len(split),
         )
         reports[split_name], digests[split_name], faults = _summary(split, class_names, inspections)
         findings += [finding for finding in faults if finding.what not in known_lines]
@@ -161,15 +163,20 @@ def _summary(
     num_overhanging = 0
     turned: list[int] = []
     findings = []
+    is_first_N = np.ones(len(split), np.bool_)
+    if split.image_N is not None:
+        is_first_N[1:] = np.diff(split.image_N) != 0
     for inspection in inspections:
         digest_N[inspection.image] = inspection.digest
         num_boxes_N[inspection.image] = inspection.num_boxes
         is_readable_N[inspection.image] = inspection.digest != 0
-        traits.update(inspection.traits)
+        traits.update(inspection.traits if is_first_N[inspection.image] else ())
         if split.exif == "auto" and inspection.num_boxes and "EXIF-rotated" in inspection.traits:
             turned.append(inspection.image)
         num_overhanging += inspection.overhangs
         findings += [Finding(kind, line, True) for kind, line in inspection.faults]
+    # What an image is called once for each of its classes is one finding, and one image.
+    findings = list(dict.fromkeys(findings))
     if turned:
         what = (
             f"{len(turned):,} photos with boxes, such as {split.ids[turned[0]]}, are turned when they are shown "
@@ -179,7 +186,7 @@ def _summary(
         findings.append(Finding("turned photos with boxes", what, False))
     counts = images_per_class(split, len(class_names)).tolist()
     report = SplitReport(
-        num_images=len(split),
+        num_images=int(is_first_N.sum()),
         num_boxes=int(num_boxes_N.sum()),
         num_without_box=int((is_readable_N & (num_boxes_N == 0)).sum()),
         num_overhanging=num_overhanging,
@@ -206,8 +213,11 @@ def _copies(split_name: str, split: ImageSplit, digest_N: np.ndarray) -> list[Fi
     findings = []
     order = np.argsort(digest_N, kind="stable")
     for first, second in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
-        if digest_N[first] == digest_N[second] != 0:
+        is_one = split.image_N is not None and split.image_N[first] == split.image_N[second]
+        if digest_N[first] == digest_N[second] != 0 and not is_one:
             differ = split.label_N[first] != split.label_N[second]
+            if split.target_NC is not None:
+                differ = not np.array_equal(split.target_NC[first], split.target_NC[second], equal_nan=True)
             what = f"{split_name}: {split.ids[first]} and {split.ids[second]} are the same file"
             findings.append(Finding("copy", what + (" in two classes" if differ else ""), bool(differ)))
     return findings

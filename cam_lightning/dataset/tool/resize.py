@@ -69,12 +69,15 @@ def resize(
     An image whose short side is longer than `short_side` becomes a JPEG of that short side, bilinear with
     antialiasing; others are copied byte for byte. Files appear whole or not at all, and those that are there are
     made again only where their source has changed, so that an interrupted call can be repeated. Raises ValueError
-    where `to` holds something else, or a copy made otherwise or of other splits, and OSError for an image that cannot
-    be read, unless `on_bad_image=skip`. Masks are not copied, and a warning says so.
+    where `to` holds something else, or a copy made otherwise or of other splits, and for images of several classes,
+    whose copies would have one; OSError for an image that cannot be read, unless `on_bad_image=skip`. Masks are not
+    copied, and a warning says so.
     """
     splits = data.chosen_splits()
     parts = splits.parts()
     _tell_of_masks(parts)
+    if any(split.image_N is not None for split in parts.values()):
+        raise ValueError("images that show several classes have no one folder to be copied to: they cannot be resized")
     _require_folder_names(splits.names)
     settings: dict[str, object] = {
         "dataset": type(data).__name__,
