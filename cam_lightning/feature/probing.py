@@ -13,18 +13,16 @@ import torch
 from cam_lightning.classifier.linear import Rows
 from cam_lightning.contracts import Results, Spec
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
-from cam_lightning.dataset.pipeline.split import ImageSplit, first_per_class
+from cam_lightning.dataset.pipeline.split import ImageSplit, first_per_class, once_per_image
 from cam_lightning.feature.reader import FeatureReader
 from cam_lightning.functional.average_precision import average_precision
+from cam_lightning.metric.average_precision import AVERAGE_PRECISION
 from cam_lightning.metric.class_mean_error import ClassMeanError
 from cam_lightning.metric.classification_error import ClassificationError
 
 log = logging.getLogger(__name__)
 
 Classifier = Callable[[np.ndarray, np.ndarray, int], Rows]
-AVERAGE_PRECISION = Spec(
-    "average precision, mean over labels", better="higher", family="average precision", headline=40, label="mean"
-)
 
 
 class Probed(NamedTuple):
@@ -44,7 +42,7 @@ def probed(reader: FeatureReader, data: LocalizationDataModule, classifier: Clas
     Images that cannot be read are left out where the dataset skips them. Raises FileNotFoundError where there are no
     training images, and as the dataset, the reader and the classifier do.
     """
-    train, test = training_images(data), data.examples["test"].split
+    train, test = training_images(data), data.images_of("test").split
     may_skip = data.on_bad_image == "skip"
     features = {}
     for name, split in (("training", train), ("test", test)):
@@ -67,6 +65,7 @@ def training_images(data: LocalizationDataModule) -> ImageSplit:
     train = data.chosen_splits().train
     if train is None:
         raise FileNotFoundError(f"there are no training images: these data can only be evaluated. {data.SOURCE}")
+    train = once_per_image(train)
     return train if data.images_per_class is None else first_per_class(train, data.images_per_class)
 
 

@@ -15,10 +15,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from cam_lightning.contracts import Batch, ClassifierOutput, Loss, Spec
+from cam_lightning.contracts import Batch, ClassifierOutput, GroundTruth, Loss, Spec
 from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.method.freeze import freeze_layers
+from cam_lightning.metric.average_precision import AveragePrecision
 from cam_lightning.metric.classification_error import ClassificationError
 from cam_lightning.metric.images_with_boxes import ImagesWithBoxes
 from cam_lightning.run.earlier import upgraded_state
@@ -58,8 +59,13 @@ class Method(LightningModule):
     first ones up to `freeze_through`, stay as they are: no gradients, in eval mode always (`freeze_layers`).
 
     Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`; of
-    evaluations `<split>/num_with_boxes`, of a loss of several terms also `train/loss/<term>`.
+    evaluations `<split>/num_with_boxes`, of a loss of several terms also `train/loss/<term>`. Of images that show
+    several classes at once evaluation logs `<split>/average_precision/mean` as well; a method that learns only one
+    class of each is refused them in training.
     """
+
+    learns_several_classes = False
+    """Whether the loss reads all classes that an image shows (`GroundTruth.classes_BC`), and not its label alone."""
 
     def __init__(
         self,
@@ -105,6 +111,8 @@ class Method(LightningModule):
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         # One for both: they never run at once.
         self.with_boxes = ImagesWithBoxes()
+        self.average_precision: AveragePrecision | None = None
+        """Of the evaluation that runs, where its images show several classes."""
         self._unchecked: tuple[Tensor, int, Tensor] | None = None
 
     # --- what a method says
@@ -117,6 +125,10 @@ class Method(LightningModule):
         """What is minimised, of the network's output for `view(batch)`."""
         raise NotImplementedError
 
+    def evaluation_loss(self, output: ClassifierOutput, truth: GroundTruth) -> Tensor:
+        """What `val` and `test` log the mean of: (B,), of the network's output for images as they are."""
+        return F.cross_entropy(output.logits_BC, truth.label_B, reduction="none")
+
     # --- input
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -125,6 +137,14 @@ class Method(LightningModule):
         return batch._replace(image_B3HW=image_B3HW.contiguous(memory_format=self.memory_format))
 
     # --- training
+
+    def on_fit_start(self) -> None:
+        split = self._split("train")
+        if split is not None and split.target_NC is not None and not self.learns_several_classes:
+            raise ValueError(
+                f"the training images show several classes at once, and {type(self).__name__} would learn one of each: "
+                "method=multi_label learns all of them"
+            )
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, but for frozen layers, whose statistics and dropout rest."""
@@ -180,10 +200,10 @@ class Method(LightningModule):
     def on_validation_start(self) -> None:
         # Of a training that has failed, the loss says more than what its weights make of validation images.
         self._require_finite_loss()
-        self._start_evaluation(self.val_error, self.val_loss)
+        self._start_evaluation("val", self.val_error, self.val_loss)
 
     def on_test_start(self) -> None:
-        self._start_evaluation(self.test_error, self.test_loss)
+        self._start_evaluation("test", self.test_error, self.test_loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ClassifierOutput | None:  # type: ignore[override]
         return self._evaluate(batch, self.val_error, self.val_loss)
@@ -199,12 +219,32 @@ class Method(LightningModule):
 
     def evaluated_keys(self, has_boxes: bool = True) -> set[str]:
         """What every evaluation logs below its split's name, whether or not there are true boxes."""
-        return {"loss", *self.val_error.specs(), *self.with_boxes.specs()}
+        precision = self._average_precision("val")
+        return {
+            "loss",
+            *self.val_error.specs(),
+            *self.with_boxes.specs(),
+            *(() if precision is None else precision.specs()),
+        }
 
-    def _start_evaluation(self, error: ClassificationError, loss: MeanMetric) -> None:
+    def _average_precision(self, split: str) -> AveragePrecision | None:
+        """Counts a split whose images show several classes; None for any other."""
+        images = self._split(split)
+        if images is None or images.target_NC is None:
+            return None
+        return AveragePrecision(images.target_NC, images.image_N)
+
+    def _split(self, name: str) -> Any:
+        """One of the data's splits; None where they have none of that name, or there are no data."""
+        examples = getattr(getattr(self._trainer, "datamodule", None), "examples", {})
+        return getattr(examples[name], "split", None) if name in examples else None
+
+    def _start_evaluation(self, split: str, error: ClassificationError, loss: MeanMetric) -> None:
         # Not after the one before, which an error or its user may have cut short.
         for counted in (error, loss, self.with_boxes):
             counted.reset()
+        precision = self._average_precision(split)
+        self.average_precision = None if precision is None else precision.to(self.device)
         self._share_buffers()
 
     def _evaluate(self, batch: Batch, error: ClassificationError, loss: MeanMetric) -> ClassifierOutput | None:
@@ -216,7 +256,9 @@ class Method(LightningModule):
             require_finite_output(self.network, batch.image_B3HW, output.logits_BC, lambda row: self._id(batch, row))
         error.update(output.logits_BC, batch.truth.label_B)
         self.with_boxes.update(batch.truth.num_boxes_B)
-        loss.update(F.cross_entropy(output.logits_BC, batch.truth.label_B, reduction="none"))
+        loss.update(self.evaluation_loss(output, batch.truth))
+        if self.average_precision is not None:
+            self.average_precision.update(output.logits_BC, batch.index_B)
         return output
 
     def _id(self, batch: Batch, row: int) -> str:
@@ -252,6 +294,11 @@ class Method(LightningModule):
         if loss is not None:
             values |= self.with_boxes.compute() | {"loss": float(loss.compute())}
             specs |= self.with_boxes.specs() | {"loss": LOSS}
+            if self.average_precision is not None:
+                values |= self.average_precision.compute()
+                specs |= self.average_precision.specs()
+                if self._split(split).image_N is not None:
+                    specs["num_images"] = specs["num_images"]._replace(title="pairs of image and class")
         log_exactly(self, split, values, specs)
 
     # --- optimization
