@@ -13,8 +13,8 @@ import pytest
 ROOM = Path(__file__).parent
 DATASETS = {
     "Ade20k", "Caltech101", "Caltech256", "Captions", "Cub200", "Folder", "Ilsvrc", "MitIndoor67", "OpenImages30k",
-    "Scene15", "StanfordAction40", "StreetViewText", "Sun397", "SunAttribute", "SunObjects", "TinyImageNet",
-    "UiucEvent8", "Vqa",
+    "PascalVoc", "Scene15", "StanfordAction40", "StreetViewText", "Sun397", "SunAttribute", "SunObjects",
+    "TinyImageNet", "UiucEvent8", "Vqa",
 }  # fmt: skip
 """All but what draws its own images."""
 

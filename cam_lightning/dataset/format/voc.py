@@ -23,6 +23,8 @@ class VocAnnotation(NamedTuple):
     """The class of each object; in ILSVRC a WordNet id."""
     boxes_N4: np.ndarray
     """float32: one box per object, xyxy half-open, frame `original`."""
+    difficult_N: list[bool]
+    """Whether the object is marked as hard to recognize, which the challenge neither asks for nor counts as wrong."""
 
 
 def read_voc(data: bytes, file: str, first_pixel: int = 0) -> VocAnnotation:
@@ -41,7 +43,7 @@ def read_voc(data: bytes, file: str, first_pixel: int = 0) -> VocAnnotation:
         if isinstance(node.tag, str):
             node.tag = node.tag.rpartition("}")[2]
     height, width = _size(root, file)
-    names, boxes = [], []
+    names, boxes, difficult = [], [], []
     for number, thing in enumerate(root.iter("object"), start=1):
         place = f"{file}, object {number}"
         name = (thing.findtext("name") or "").strip()
@@ -51,8 +53,9 @@ def read_voc(data: bytes, file: str, first_pixel: int = 0) -> VocAnnotation:
         if x1 < x0 or y1 < y0:
             raise ValueError(f"{place}: the box {corners} has its corners the wrong way round")
         names.append(name)
+        difficult.append((thing.findtext("difficult") or "").strip() == "1")
         boxes.append([x0 - first_pixel, y0 - first_pixel, x1 + 1 - first_pixel, y1 + 1 - first_pixel])
-    return VocAnnotation(width, height, names, np.array(boxes, np.float32).reshape(-1, 4))
+    return VocAnnotation(width, height, names, np.array(boxes, np.float32).reshape(-1, 4), difficult)
 
 
 def _decoded(data: bytes) -> bytes | str:
