@@ -10,6 +10,7 @@ from cam_lightning.evaluator.map_evaluator import Asked, MapEvaluator
 from cam_lightning.functional.adcc import coherency, complexity, harmonic_mean
 from cam_lightning.functional.average_drop import drop, faded, score_maps
 from cam_lightning.functional.post_processing import PostProcessing
+from cam_lightning.functional.probability import class_probabilities
 
 _TITLES = {
     "adcc": "ADCC: drop, coherency and complexity",
@@ -57,7 +58,7 @@ class Adcc(MapEvaluator):
         image_S3HW = faded(asked.image_S3HW, score_SHW)
         output = network(image_S3HW)
         wanted_S1 = asked.class_S[:, None].to(image_S3HW.device)
-        after_S = output.logits_BC.float().softmax(1).gather(1, wanted_S1)[:, 0].cpu()
+        after_S = class_probabilities(network, output.logits_BC).gather(1, wanted_S1)[:, 0].cpu()
         map_Shw = self.cam(network, image_S3HW, output, wanted_S1)[:, 0].float().cpu()
         coherency_S = coherency(score_SHW, score_maps(map_Shw, (H, W), self.rule))
         complexity_S, drop_S = complexity(score_SHW), drop(asked.probability_S, after_S)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cam_lightning.contracts import GroundTruth, Localization, Network, Spec
 from cam_lightning.evaluator.map_evaluator import Asked, MapEvaluator
 from cam_lightning.functional.deletion_insertion import area_under_curve, blurred, check_blur, importance_rank, replaced
+from cam_lightning.functional.probability import class_probabilities
 
 _BETTER: dict[str, Literal["lower", "higher"]] = {"deletion": "lower", "insertion": "higher"}
 
@@ -67,7 +68,7 @@ class DeletionInsertion(MapEvaluator):
         for some, count in zip(is_insertion.split(self.batch_size), counts.split(self.batch_size), strict=True):
             kind, count = some.long().to(image_3HW.device), count.to(image_3HW.device)
             inputs_S3HW = replaced(from_23HW[kind], to_23HW[kind], rank_HW, count)
-            probabilities.append(network(inputs_S3HW).logits_BC.float().softmax(1)[:, label].cpu())
+            probabilities.append(class_probabilities(network, network(inputs_S3HW).logits_BC)[:, label].cpu())
         deletion_S, insertion_S = torch.cat(probabilities).split([self.steps + 1, self.steps])
         share_S = count_S.double() / (height * width)
         return (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cam_lightning.contracts import ActivationMap, ClassifierOutput, GroundTruth, Localization, Network
 from cam_lightning.functional.network_input import evaluation_mode
+from cam_lightning.functional.probability import class_probabilities
 from cam_lightning.metric.counter import CounterMetric
 
 _Some = TypeVar("_Some", Localization, GroundTruth)
@@ -84,7 +85,7 @@ class MapEvaluator(CounterMetric):
         else:
             class_B, map_Bhw = truth.label_B, localization.label_map_Bhw
         class_S = class_B[rows_S]
-        probability_BC = output.logits_BC.float().softmax(1).cpu()
+        probability_BC = class_probabilities(network, output.logits_BC).cpu()
         asked = Asked(
             image_B3HW[rows_S.to(image_B3HW.device)],
             class_S,
@@ -108,7 +109,7 @@ class MapEvaluator(CounterMetric):
         """The probability (S,), on the CPU, of one class of each input."""
         found = []
         for images, classes in zip(image_S3HW.split(self.batch_size), class_S.split(self.batch_size), strict=True):
-            probability_SC = network(images).logits_BC.float().softmax(1).cpu()
+            probability_SC = class_probabilities(network, network(images).logits_BC).cpu()
             found.append(probability_SC.gather(1, classes[:, None])[:, 0])
         return torch.cat(found)
 

@@ -14,6 +14,7 @@ from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.map_diagnosis import Diagnosis, border_share, centre_bias, diagnose
 from cam_lightning.functional.map_similarity import rank_correlation
 from cam_lightning.functional.network_input import full_float32, normalised
+from cam_lightning.functional.probability import class_probabilities
 from cam_lightning.functional.random_weights import randomised
 
 
@@ -116,7 +117,7 @@ class Explainer:
         random_Thw: Tensor,
         size: tuple[int, int],
     ) -> list[ClassView]:
-        probability_C = logit_C.softmax(0)
+        probability_C = class_probabilities(self.network, logit_C[None])[0]
         boxes_T4, has_region_T = _boxes(self.recipe.box, map_Thw, size, self.recipe.input_size)
         correlation_T = rank_correlation(map_Thw, random_Thw)
         names = self.recipe.class_names

@@ -19,6 +19,7 @@ from cam_lightning.contracts import (
 )
 from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
+from cam_lightning.functional.probability import class_probabilities
 from cam_lightning.functional.ranking import rank_of_label, ranked_classes
 
 
@@ -83,7 +84,7 @@ class Localizer:
         `image_B3HW` are the normalised images that the output is of; `index_B` their positions in the split.
         """
         classes_BT = ranked_classes(output.logits_BC)
-        probability_BT = output.logits_BC.float().softmax(1).gather(1, classes_BT)
+        probability_BT = class_probabilities(self.network, output.logits_BC).gather(1, classes_BT)
         wanted = classes_BT if label_B is None else torch.cat([classes_BT, label_B[:, None]], dim=1)
         T = classes_BT.shape[1]
         maps: dict[str, Tensor] = {}

@@ -34,7 +34,7 @@ class LocalizedImage(NamedTuple):
     names: list[str]
     """The names of `classes_T`."""
     probability_T: Tensor
-    """float32: softmax over all classes, at `classes_T`."""
+    """float32: as `Localization.probability_BT`, at `classes_T`."""
     map_Thw: Tensor
     """float32: raw maps of `classes_T`, never normalised."""
     boxes_P4: Tensor
