@@ -94,6 +94,9 @@ class LocalizationCallback(Callback):
             for sink in self.sinks if examples is not None else ():
                 if hasattr(sink, "check"):
                     sink.check(split, examples)
+        for metric, _ in self._scoring():
+            if hasattr(metric, "know_classes"):
+                metric.know_classes(trainer.datamodule.class_names)  # type: ignore[attr-defined]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start(trainer, pl_module, "val")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.metric.counter import CounterMetric
 
@@ -9,31 +12,57 @@ from cam_lightning.metric.counter import CounterMetric
 class FalseBoxes(CounterMetric):
     """How often a box is drawn on an image without the object, and how often none on an image with it.
 
-    `negative` is the label of the class that such images have, its position among the class names; a box is drawn
-    where another class is predicted best. Images of that class have no true boxes, so that no localization error
-    counts them: they count in the classification error, and here. None: there is no such class, and nothing is counted.
-    Raises ValueError for a label below 0.
+    `negative` is the class that such images have: its name, as the dataset has it, or its label, the position among the
+    class names. A box is drawn where another class is predicted best. Images of that class have no true boxes, so that
+    no localization error counts them: they count in the classification error, and here. None: there is no such class,
+    and nothing is counted. Raises ValueError for a label below 0 and for an empty name.
     """
 
     needs_maps = True
 
-    def __init__(self, negative: int | None = None) -> None:
-        if negative is not None and negative < 0:
-            raise ValueError(f"metric.false_boxes.negative is a label, 0 or above, or null; got {negative}")
+    def __init__(self, negative: str | int | None = None) -> None:
+        if negative == "" or (isinstance(negative, int) and negative < 0):
+            raise ValueError(
+                f"metric.false_boxes.negative is a class's name or label, 0 or above, or null; got {negative!r}"
+            )
         super().__init__(false=(), num_without=(), missed=(), num_with=())
         self.negative = negative
+        self.label = None if isinstance(negative, str) else negative
+        """What `negative` means; of a name, None until the names are known."""
+
+    def know_classes(self, names: Sequence[str]) -> None:
+        """Finds the class among the dataset's; raises ValueError where it has none of that name or label."""
+        if isinstance(self.negative, str) and self.negative in names:
+            self.label = list(names).index(self.negative)
+        elif self.negative is not None and not (isinstance(self.negative, int) and self.negative < len(names)):
+            some = difflib.get_close_matches(str(self.negative), names, n=3) or [
+                *names[:10],
+                *["…"] * (len(names) > 10),
+            ]
+            raise ValueError(
+                f"metric.false_boxes.negative={self.negative} is none of the dataset's {len(names)} classes: "
+                f"{', '.join(some)}"
+            )
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
-        """Counts one batch; both arguments on the CPU. Raises ValueError for a negative image that has a true box."""
+        """Counts one batch; both arguments on the CPU.
+
+        Raises ValueError for a negative image that has a true box, and for a name of which nobody has said what label
+        it is.
+        """
         if self.negative is None:
             return
-        is_without_B = truth.label_B == self.negative
+        if self.label is None:
+            raise ValueError(
+                f"metric.false_boxes.negative={self.negative}: the classes' names are not known here: give its label"
+            )
+        is_without_B = truth.label_B == self.label
         if (is_without_B & (truth.num_boxes_B > 0)).any():
             raise ValueError(
                 f"metric.false_boxes.negative={self.negative} is the class of images without the object, and one of "
                 "them has a true box: is it another class's label?"
             )
-        is_drawn_B = localization.classes_BT[:, 0] != self.negative
+        is_drawn_B = localization.classes_BT[:, 0] != self.label
         self.add("false", (is_without_B & is_drawn_B).sum())
         self.add("missed", (~is_without_B & ~is_drawn_B).sum())
         self.add("num_without", is_without_B.sum())

@@ -69,8 +69,40 @@ def test_without_such_a_class_or_its_images_nothing_is_reported(evaluation: Any)
 
 
 def test_what_cannot_be_is_said(evaluation: Any) -> None:
-    with pytest.raises(ValueError, match=r"metric\.false_boxes\.negative is a label, 0 or above, or null; got -1"):
-        FalseBoxes(-1)
+    for wrong in (-1, ""):
+        with pytest.raises(
+            ValueError, match=rf"negative is a class's name or label, 0 or above, or null; got {wrong!r}"
+        ):
+            FalseBoxes(wrong)
     truth = evaluation.truth._replace(label_B=torch.full_like(evaluation.truth.label_B, 2))
     with pytest.raises(ValueError, match=r"negative=2 is the class of images without the object, and one of them has"):
         FalseBoxes(2).update(evaluation.localization, truth)
+
+
+NAMES = ["ant", "bee", "cow", "dog", "none of them", "elk"]
+
+
+def test_a_class_is_named_as_the_dataset_names_it(negatives: Any) -> None:
+    by_label, by_name = FalseBoxes(NEGATIVE), FalseBoxes("none of them")
+    for metric in (by_label, by_name):
+        metric.know_classes(NAMES)
+        metric.update(*negatives)
+    assert by_name.compute() == by_label.compute() != {}
+    # Another training's classes are asked for again.
+    by_name.know_classes(NAMES[::-1])
+    assert by_name.label == 1
+
+
+def test_a_class_that_there_is_not_is_said(negatives: Any) -> None:
+    with pytest.raises(ValueError, match=r"negative=none of then is none of the dataset's 6 classes: none of them$"):
+        FalseBoxes("none of then").know_classes(NAMES)
+    with pytest.raises(
+        ValueError, match=r"negative=6 is none of the dataset's 6 classes: ant, bee, cow, dog, none of them"
+    ):
+        FalseBoxes(6).know_classes(NAMES)
+    with pytest.raises(ValueError, match=r"negative=ant: the classes' names are not known here: give its label"):
+        FalseBoxes("ant").update(*negatives)
+    nothing = FalseBoxes()
+    nothing.know_classes(NAMES)
+    nothing.update(*negatives)
+    assert nothing.compute() == {}
