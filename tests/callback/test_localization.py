@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from cam_lightning.evaluator.adcc import Adcc
 from cam_lightning.evaluator.deletion_insertion import DeletionInsertion
 from cam_lightning.evaluator.randomized_weights import RandomizedWeights
 from cam_lightning.localization.localizer import Localizer
+from cam_lightning.metric.false_boxes import FalseBoxes
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy
@@ -446,3 +448,18 @@ def test_a_sink_that_cannot_take_the_images_says_so_before_any_is_seen(data: Any
             method, datamodule=data, verbose=False
         )
     assert sink.calls == ["check test 20"]
+
+
+def test_a_metric_hears_of_the_classes_before_any_image(data: Any, method: Any, trainer: Any) -> None:
+    known = FalseBoxes("class 3, \u0085")
+    callback = localization_callback(method.network, metrics={"false_boxes": known})
+    data.setup()
+    callback.setup(SimpleNamespace(datamodule=data), method, "test")  # type: ignore[arg-type]
+    assert known.label == 3
+    recorder = Recorder()
+    unknown = localization_callback(
+        method.network, metrics={"false_boxes": FalseBoxes("klass 3")}, sinks={"recorder": recorder}
+    )
+    with pytest.raises(ValueError, match=r"negative=klass 3 is none of the dataset's 7 classes: class 3"):
+        trainer(unknown).test(method, datamodule=data, verbose=False)
+    assert recorder.calls == []
