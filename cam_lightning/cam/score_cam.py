@@ -17,9 +17,9 @@ class ScoreCam(GradientMap):
     """Maps (B, T, h, w) of one layer, float32: see `functional/score_cam.py` (Wang et al. 2020).
 
     `layer` is its name, or None: the features that the head reads. Costs a forward for each unit and image, for all
-    classes together, `batch_size` masked images at a time; units that are constant share one. `units`: of those of the
-    largest variance alone, a tenth of the cost and less (Faster Score-CAM, Li et al. 2020); None: all. Raises
-    ValueError for `batch_size` or `units` < 1.
+    classes together, at most `batch_size` masked images at a time; units that are constant, which let nothing through,
+    share one. `units`: of those of the largest variance alone, a tenth of the cost and less (Faster Score-CAM, Li et
+    al. 2020); None: all. Raises ValueError for `batch_size` or `units` < 1.
     """
 
     def __init__(self, layer: str | None = None, units: int | None = None, batch_size: int = 16) -> None:
@@ -35,25 +35,35 @@ class ScoreCam(GradientMap):
 
     def maps(self, network: Any, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
         (layer,) = layer_activations(network, image_B3HW, features_BKhw, [map_layer(network, self.layer)])
+        chosen = [self._chosen(features_Khw) for features_Khw in layer.features_BKhw]
+        # What is masked is laid as its image: as evaluation has it.
+        image_B3HW = image_B3HW.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), evaluation_mode(network):
-            maps = [self._map(network, *one) for one in zip(image_B3HW, layer.features_BKhw, classes_BT, strict=True)]
-        return torch.stack(maps)
+            nothing_C = None
+            if not all(varying(features_Khw).all() for features_Khw in chosen):
+                # What every constant unit lets through, of whatever image.
+                nothing_C = network(torch.zeros_like(image_B3HW[:1])).logits_BC[0].float()
+            ways = zip(image_B3HW, chosen, classes_BT, strict=True)
+            return torch.stack([self._map(network, *one, nothing_C) for one in ways])
 
-    def _map(self, network: Any, image_3HW: Tensor, features_Khw: Tensor, classes_T: Tensor) -> Tensor:
-        if self.units is not None:
-            features_Khw = features_Khw[most_varied(features_Khw, self.units)]
+    def _chosen(self, features_Khw: Tensor) -> Tensor:
+        return features_Khw if self.units is None else features_Khw[most_varied(features_Khw, self.units)]
+
+    def _map(
+        self, network: Any, image_3HW: Tensor, features_Khw: Tensor, classes_T: Tensor, nothing_C: Tensor | None
+    ) -> Tensor:
         varies_K = varying(features_Khw)
         varying_khw = features_Khw[varies_K]
-        size = (image_3HW.shape[1], image_3HW.shape[2])
-        # The first image is what all constant units let through: none.
-        asked = torch.cat([torch.zeros_like(features_Khw[:1]), varying_khw])
-        scores = []
-        for some_khw in asked.split(self.batch_size):
-            masked_k3HW = image_3HW * unit_masks(some_khw, size)
-            masked_k3HW = masked_k3HW.contiguous(memory_format=torch.channels_last)
-            scores.append(network(masked_k3HW).logits_BC.float()[:, classes_T])
-        score_kT = torch.cat(scores)
-        score_TK = score_kT[:1].T.repeat(1, len(features_Khw))
-        score_TK[:, varies_K] = score_kT[1:].T
+        score_KT = features_Khw.new_zeros(len(features_Khw), len(classes_T), dtype=torch.float32)
+        if nothing_C is not None:
+            score_KT += nothing_C[classes_T]
+        if len(varying_khw) > 0:
+            # Of one size, as far as they can be: a last batch of an image or two is dear.
+            batches = varying_khw.tensor_split(-(-len(varying_khw) // self.batch_size))
+            score_KT[varies_K] = torch.cat([self._scores(network, image_3HW, some, classes_T) for some in batches])
         with torch.autocast(image_3HW.device.type, enabled=False):
-            return score_cam(features_Khw[None], score_TK[None])[0]
+            return score_cam(features_Khw[None], score_KT.T[None])[0]
+
+    def _scores(self, network: Any, image_3HW: Tensor, features_khw: Tensor, classes_T: Tensor) -> Tensor:
+        mask_k1HW = unit_masks(features_khw, (image_3HW.shape[1], image_3HW.shape[2]))
+        return network(image_3HW * mask_k1HW).logits_BC.float()[:, classes_T]
