@@ -19,6 +19,7 @@ from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.backbone.probe import probe
 from cam_lightning.backbone.weights import weights_num_classes
 from cam_lightning.callback.specs_file import SpecsFile
+from cam_lightning.callback.times_file import TimesFile
 from cam_lightning.contracts import NoClassMapError, Recipe
 from cam_lightning.dataset.imagenet import class_positions, imagenet_classes, imagenet_names
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
@@ -339,6 +340,8 @@ def build_trainer(config: DictConfig, run: RunDirectory, localizer: Localizer | 
     loggers: list[Logger] = [MetricsFile(run.path)]
     loggers += [instantiate(logger, trust) for logger in config.logger.values()]
     callbacks: list[Callback] = [SpecsFile(run)]
+    if localizer is not None and len(localizer.cams) > 1 and "localization" in config.callback:
+        callbacks.append(TimesFile(run, localizer))
     for name, node in config.callback.items():
         if name != "localization":
             callbacks.append(instantiate(node, trust))

@@ -60,7 +60,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     require_every_image(results, "test", data, resolved)
     if run.is_writer:
         run.write_json("results.json", results)
-        print_results(results)
+        print_results(results, run_dir=run.path)
 
 
 def _require_an_end(config: DictConfig) -> None:

@@ -23,6 +23,8 @@ from cam_lightning.build import (
     rebuilt_from,
 )
 from cam_lightning.callback.localization import LocalizationCallback
+from cam_lightning.callback.times_file import TimesFile
+from cam_lightning.cam.gradient_map import unmeasured
 from cam_lightning.contracts import NoClassMapError
 from cam_lightning.launch.range import with_own_ranges
 from cam_lightning.launch.resolver import register_resolvers
@@ -239,6 +241,27 @@ def test_what_normalises_maps_itself_does_so_as_the_further_box_generator_does(t
         "ivr": ("ivr", 0.6),
     }
     assert callback.arms["ivr"].metrics["threshold_curve"].box.rule.normalise == "ivr"
+
+
+@pytest.mark.parametrize("further", [[], ["+box@further.box.distance_transform=distance_transform"]])
+def test_one_map_is_not_timed(tmp_path: Path, further: list[str]) -> None:
+    config = composed(*further, "trainer=cpu", f"run_dir={tmp_path}")
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    assert localizer is not None
+    trainer = build_trainer(config, RunDirectory(tmp_path), localizer)
+    assert not any(isinstance(callback, TimesFile) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    assert localizer.measure is unmeasured
+
+
+def test_several_maps_are_timed_by_what_hears_of_a_forward_s_end_before_they_are_made(tmp_path: Path) -> None:
+    config = composed("+cam@further.cam.other=cam", "trainer=cpu", f"run_dir={tmp_path}")
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    assert localizer is not None
+    trainer = build_trainer(config, RunDirectory(tmp_path), localizer)
+    kinds = [type(callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    assert kinds.index(TimesFile) < kinds.index(LocalizationCallback)
+    (times,) = (callback.times for callback in trainer.callbacks if isinstance(callback, TimesFile))  # type: ignore[attr-defined]
+    assert localizer.measure == times.measured
 
 
 # A network without a map

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,14 @@ from cam_lightning.functional.network_input import blank_input, evaluation_mode
 Layers = str | Sequence[str | None] | int | None
 """A layer's name as in `get_submodule`; None: the features that the head reads; several of these; or how many: the
 last layer of each of the so many coarsest map sizes (`functional/map_sizes.py`)."""
+
+Measure = Callable[[Sequence[str]], AbstractContextManager[None]]
+"""What is done within what it gives is done for the maps of these names: what several share, or the rest of one."""
+
+
+def unmeasured(names: Sequence[str]) -> AbstractContextManager[None]:
+    """Measures nothing."""
+    return nullcontext()
 
 
 def map_layer(network: Any, name: str | None) -> str | None:
@@ -101,7 +110,7 @@ class LayerMap(GradientMap):
         return ", ".join(name or "features" for name in self.layers)
 
     def maps(self, network: Network, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor) -> Tensor:
-        (map_BThw,) = _of_layers([self], network, image_B3HW, features_BKhw, classes_BT)
+        (map_BThw,) = _of_layers({"": self}, network, image_B3HW, features_BKhw, classes_BT)
         return map_BThw
 
 
@@ -134,21 +143,29 @@ def maps_together(
     image_B3HW: Tensor,
     output: ClassifierOutput,
     classes_BT: Tensor,
+    measure: Measure = unmeasured,
 ) -> dict[str, Tensor]:
     """The maps (B, T, h, w) of every one of `cams`, by its name, as each alone makes them.
 
     Those of layers share one forward and, for each class, one backward, back to the first of their layers only.
     """
-    sharing = {name: cam for name, cam in cams.items() if isinstance(cam, LayerMap) and _shares(cam)}
+    sharing = sharing_maps(cams)
     made: dict[str, Tensor] = {}
     if sharing:
         at_once = min(cam.batch_size for cam in sharing.values())
         some_at_a_time = [each.split(at_once) for each in (image_B3HW, output.features_BKhw, classes_BT)]
-        parts = [_of_layers([*sharing.values()], network, *some) for some in zip(*some_at_a_time, strict=True)]
+        parts = [_of_layers(sharing, network, *some, measure) for some in zip(*some_at_a_time, strict=True)]
         made = {name: torch.cat(maps) for name, maps in zip(sharing, zip(*parts, strict=True), strict=True)}
-    return {
-        name: made[name] if name in made else cam(network, image_B3HW, output, classes_BT) for name, cam in cams.items()
-    }
+    for name, cam in cams.items():
+        if name not in made:
+            with measure([name]):
+                made[name] = cam(network, image_B3HW, output, classes_BT)
+    return {name: made[name] for name in cams}
+
+
+def sharing_maps(cams: Mapping[str, ActivationMap]) -> dict[str, LayerMap]:
+    """Those of some maps that `maps_together` makes of one forward and backward."""
+    return {name: cam for name, cam in cams.items() if isinstance(cam, LayerMap) and _shares(cam)}
 
 
 def _shares(cam: LayerMap) -> bool:
@@ -159,19 +176,28 @@ def _shares(cam: LayerMap) -> bool:
 
 
 def _of_layers(
-    cams: list[LayerMap], network: Network, image_B3HW: Tensor, features_BKhw: Tensor, classes_BT: Tensor
+    cams: Mapping[str, LayerMap],
+    network: Network,
+    image_B3HW: Tensor,
+    features_BKhw: Tensor,
+    classes_BT: Tensor,
+    measure: Measure = unmeasured,
 ) -> list[Tensor]:
     """The maps (B, T, h, w) of some ways that differentiate the same scores."""
-    height, width = image_B3HW.shape[2:]
-    names = [cam.names(network, (height, width)) for cam in cams]
-    needed = list(dict.fromkeys(name for own in names for name in own))
-    if any(cam.uses_gradients for cam in cams):
-        found = layer_gradients(network, image_B3HW, features_BKhw, classes_BT, needed, cams[0].scores)
-    else:
-        found = layer_activations(network, image_B3HW, features_BKhw, needed)
-    layers = dict(zip(needed, found, strict=True))
-    T = classes_BT.shape[1]
-    # In bfloat16 the cells that hold the maximum would tie.
-    with torch.autocast(features_BKhw.device.type, enabled=False):
-        maps = [cam.combined([layers[name] for name in own]) for cam, own in zip(cams, names, strict=True)]
-    return [map_BThw.detach().float().expand(-1, T, -1, -1) for map_BThw in maps]
+    with measure([*cams]):
+        height, width = image_B3HW.shape[2:]
+        names = {name: cam.names(network, (height, width)) for name, cam in cams.items()}
+        needed = list(dict.fromkeys(layer for own in names.values() for layer in own))
+        if any(cam.uses_gradients for cam in cams.values()):
+            scores = next(iter(cams.values())).scores
+            found = layer_gradients(network, image_B3HW, features_BKhw, classes_BT, needed, scores)
+        else:
+            found = layer_activations(network, image_B3HW, features_BKhw, needed)
+        layers = dict(zip(needed, found, strict=True))
+    maps = []
+    for name, cam in cams.items():
+        # In bfloat16 the cells that hold the maximum would tie.
+        with measure([name]), torch.autocast(features_BKhw.device.type, enabled=False):
+            map_BThw = cam.combined([layers[layer] for layer in names[name]])
+            maps.append(map_BThw.detach().float().expand(-1, classes_BT.shape[1], -1, -1))
+    return maps

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cam_lightning.cam.gradient_map import maps_together
+from cam_lightning.cam.gradient_map import Measure, maps_together, unmeasured
 from cam_lightning.contracts import (
     ActivationMap,
     BoxGenerator,
@@ -53,6 +53,8 @@ class Localizer:
             for box in self.boxes
         }
         """(cam, box) by the arm's name."""
+        self.measure: Measure = unmeasured
+        """What is told which maps are being made."""
 
     @property
     def cam(self) -> ActivationMap:
@@ -89,7 +91,8 @@ class Localizer:
         T = classes_BT.shape[1]
         maps: dict[str, Tensor] = {}
         label_maps: dict[str, Tensor] = {}
-        for name, made_BThw in maps_together(self.cams, self.network, image_B3HW, output, wanted).items():
+        made = maps_together(self.cams, self.network, image_B3HW, output, wanted, self.measure)
+        for name, made_BThw in made.items():
             map_BThw = made_BThw.float()
             maps[name] = map_BThw[:, :T].cpu()
             if label_B is not None:

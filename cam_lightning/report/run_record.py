@@ -22,6 +22,7 @@ from cam_lightning.run.prediction_table import Prediction, table_file
 
 _READ = ("id", "label", "label_name", "classes", "names", "probabilities", "ranks", "ious", "gt_known_iou")
 """The columns of predictions that a report shows; earlier versions have them too."""
+TIMES = "times.json"
 
 
 class Point(NamedTuple):
@@ -47,6 +48,8 @@ class RunRecord(NamedTuple):
     """What each number is, in the order in which they were made."""
     damage: dict[str, str]
     """File → what is wrong with it. What could be read of it is above."""
+    times: Results
+    """Of several maps, what each took, with `specs`: apart from the results, which are the same when made again."""
 
     @property
     def hit_iou(self) -> float:
@@ -64,8 +67,9 @@ class RunRecord(NamedTuple):
         return {key: points[-1].value for key, points in self.curves.items()}
 
     def split_results(self, split: str) -> SplitResults:
-        """Its numbers of one split."""
-        return SplitResults(self.numbers, self.specs, split)
+        """Its numbers of one split, and what maps took."""
+        specs = self.specs | specs_of(self.times.get("specs") or {})
+        return SplitResults({**self.numbers, **numbers_of(self.times)}, specs, split)
 
     def shown_split(self) -> str:
         """The split that a page is about: a run that ended before its test is shown by its last validation."""
@@ -92,7 +96,21 @@ def read_run(run_dir: Path) -> RunRecord:
             damage[file] = str(error)
     if not specs:
         specs = earlier_specs([*numbers_of(results), *(key for key in curves if key not in results)])
-    return RunRecord(run_dir, status, config_text, _config(config_text, damage), curves, results, specs, damage)
+    times = read_times(run_dir, damage)
+    config = _config(config_text, damage)
+    return RunRecord(run_dir, status, config_text, config, curves, results, specs, damage, times)
+
+
+def read_times(run_dir: Path, damage: dict[str, str] | None = None) -> Results:
+    """What each of several maps took, with `specs`; nothing where the run has not said, or the file is damaged."""
+    damage = {} if damage is None else damage
+    times = _json(run_dir / TIMES, damage)
+    try:
+        specs_of(times.get("specs") or {})
+    except ValueError as error:
+        damage[TIMES] = str(error)
+        return {}
+    return times
 
 
 def specs_of(content: Any) -> dict[str, Spec]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from cam_lightning.contracts import Results
 from cam_lightning.report.number import in_words
-from cam_lightning.report.run_record import numbers_of, specs_of
+from cam_lightning.report.run_record import numbers_of, read_times, specs_of
 from cam_lightning.report.split_results import SplitResults, arm_in_words
 
 
@@ -47,9 +48,15 @@ def further_line(results: Results, split: str = "test") -> str:
     return _listed(shown, [name for _, names in _families(shown) if not _is_table(shown, names) for name in names])
 
 
-def print_results(results: Results, split: str = "test") -> None:
-    """Prints the tables; of a split that was not evaluated (`trainer.limit_test_batches=0`), that it was not."""
+def print_results(results: Results, split: str = "test", run_dir: Path | None = None) -> None:
+    """Prints the tables; of a split that was not evaluated (`trainer.limit_test_batches=0`), that it was not.
+
+    With `run_dir` what its maps took too, where it has several.
+    """
     console = Console()
+    if run_dir is not None:
+        times = read_times(run_dir)
+        results = results | times | {"specs": (results.get("specs") or {}) | (times.get("specs") or {})}
     console.print()
     if not _of_split(results, split).counted():
         console.print(f"{split}: no image was evaluated")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,3 +165,26 @@ def test_it_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_split_that_was_not_evaluated_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_results({"protocol/seed": 0})
     assert "test: no image was evaluated" in capsys.readouterr().out
+
+
+def test_what_maps_took_is_printed_beside_the_results_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    print_results(RESULTS, run_dir=tmp_path)
+    assert "Time of the map" not in capsys.readouterr().out, "one map, or a run that did not say"
+    spec = Spec("time of the map, per image", "number", "lower", "time of the map", unit="ms", label="per image")
+    times = {"test/map_time": 0.5, "test/grad_cam/map_time": 12.25, "test/pass_time/forward": 30.0}
+    specs = {
+        "test/map_time": spec,
+        "test/grad_cam/map_time": spec._replace(arm="grad_cam"),
+        "test/pass_time/forward": Spec("time of a forward, per image", "number", None, unit="ms"),
+    }
+    (tmp_path / "times.json").write_text(json.dumps(times | {"specs": stored(specs)}))
+    print_results(RESULTS, run_dir=tmp_path)
+    out = capsys.readouterr().out
+    _, table = out.split("Time of the map")
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines() if "ms" in line]
+    assert rows[:2] == [[OWN, "0.5000 ms"], ["grad_cam", "12.2500 ms"]]
+    assert "time of a forward, per image 30.0000 ms" in table
+    assert RESULTS["specs"].keys() == stored(specs_of("test", "grad_cam")).keys(), "the results are left as they were"

@@ -10,7 +10,7 @@ from cam_lightning.report.split_results import SplitResults
 PLACE = 10
 ANCHOR = "results"
 NAME = TITLE = "Results"
-FILES = ("results.json", "specs.json")
+FILES = ("results.json", "specs.json", "times.json")
 MOST_ARMS = 6
 """Beside each other; more of them are rows, since a page is longer than it is wide."""
 MOST_NUMBERS = 8
@@ -51,7 +51,8 @@ def content(page: RunPage) -> dict[str, Any] | None:
     if not table.rows:
         return None
     alone, turned = turned_tables(table) if len(table.columns) > MOST_ARMS else ([], [])
-    protocol = {key: value for key, value in page.record.results.items() if key.startswith("protocol/")}
+    made = page.record.results | page.record.times
+    protocol = {key: value for key, value in made.items() if key.startswith("protocol/")}
     return {
         "table": table,
         "alone": alone,

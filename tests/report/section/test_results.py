@@ -6,12 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from report_world import specs_of, stored
 
 from cam_lightning.contracts import Spec
 from cam_lightning.report.html import write_report
-from cam_lightning.report.run_record import numbers_of
-from cam_lightning.report.section.results import MOST_ARMS, ResultRow, ResultTable, result_table, turned_tables
+from cam_lightning.report.page import RunPage
+from cam_lightning.report.run_record import numbers_of, read_run
+from cam_lightning.report.section.results import (
+    MOST_ARMS,
+    ResultRow,
+    ResultTable,
+    content,
+    result_table,
+    turned_tables,
+)
 from cam_lightning.report.split_results import SplitResults
 
 
@@ -161,3 +170,39 @@ def test_the_page_turns_its_table_beyond_the_most_arms(tmp_path: Path) -> None:
         assert ('class="wide turned"' in page) == (num_arms > MOST_ARMS)
         assert page.count("best value of each column is bold") == (num_arms > MOST_ARMS)
         assert all(f">{25 + i}.00%</td>" in page for i in range(num_arms))
+
+
+def times_of(**seconds: float) -> dict[str, Any]:
+    """A file of times, whose maps are called after their arms; `own` is the run's."""
+    spec = Spec("time of the map, per image", "number", "lower", "time of the map", unit="ms")
+    arms = {f"test/{'' if arm == 'own' else f'{arm}/'}map_time": "" if arm == "own" else arm for arm in seconds}
+    specs = {key: spec._replace(arm=arm) for key, arm in arms.items()}
+    values = dict(zip(arms, seconds.values(), strict=True))
+    return values | {"protocol/times": "by a clock", "specs": stored(specs)}
+
+
+def test_the_table_of_maps_has_their_times(tmp_path: Path) -> None:
+    """Whose columns are those of the other numbers; the quickest is the best."""
+    results = {"test/gt_known_error": 0.5, "test/grad_cam/gt_known_error": 0.25, "protocol/seed": 3}
+    (tmp_path / "results.json").write_text(json.dumps(results | {"specs": stored(specs_of("test", "grad_cam"))}))
+    (tmp_path / "times.json").write_text(json.dumps(times_of(own=0.5, grad_cam=12.25)))
+    page = RunPage(read_run(tmp_path))
+    shown = content(page)
+    assert shown is not None
+    assert shown["table"].columns == ["this run", "grad cam"]
+    assert [(row.title, row.cells, row.best) for row in shown["table"].rows] == [
+        ("GT-known error", ["50.00%", "25.00%"], {1}),
+        ("time of the map, per image", ["0.5000 ms", "12.2500 ms"], {0}),
+    ]
+    assert shown["protocol"] == {"seed": 3, "times": "by a clock"}
+    assert "map_time" not in "".join(page.record.results), "results are the same when a run is made again"
+    assert "12.2500 ms</td>" in write_report(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("damaged", ["{", '{"specs": {"test/map_time": 3}}', "[]"])
+def test_damaged_times_cost_the_page_no_result(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "results.json").write_text(json.dumps({"test/gt_known_error": 0.5, "specs": stored(specs_of("test"))}))
+    (tmp_path / "times.json").write_text(damaged)
+    page = write_report(tmp_path).read_text()
+    assert "<b>Damaged</b> times.json: " in page
+    assert ">50.00%</td>" in page
