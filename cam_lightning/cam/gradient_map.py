@@ -153,8 +153,9 @@ def maps_together(
     made: dict[str, Tensor] = {}
     if sharing:
         at_once = min(cam.batch_size for cam in sharing.values())
-        some_at_a_time = [each.split(at_once) for each in (image_B3HW, output.features_BKhw, classes_BT)]
-        parts = [_of_layers(sharing, network, *some, measure) for some in zip(*some_at_a_time, strict=True)]
+        images, features, classes = (each.split(at_once) for each in (image_B3HW, output.features_BKhw, classes_BT))
+        some_at_a_time = zip(images, features, classes, strict=True)
+        parts = [_of_layers(sharing, network, *some, measure) for some in some_at_a_time]
         made = {name: torch.cat(maps) for name, maps in zip(sharing, zip(*parts, strict=True), strict=True)}
     for name, cam in cams.items():
         if name not in made:

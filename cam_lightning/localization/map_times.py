@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cam_lightning.cam.gradient_map import sharing_maps
 from cam_lightning.contracts import ActivationMap, Spec
@@ -45,8 +46,10 @@ class MapTimes(CounterMetric):
     shares. So the times of maps add up to more than that of all together, which is told beside them.
     """
 
+    in_own_M: Tensor
+
     def __init__(self, cams: Mapping[str, ActivationMap], clock: Callable[[], int] = time.perf_counter_ns) -> None:
-        super().__init__(forward=(), shared=(), own_M=(len(cams),), num_images=())
+        super().__init__(in_forward=(), in_shared=(), in_own_M=(len(cams),), num_images=())
         sharing = sharing_maps(cams)
         self.shares = {name: len(sharing) > 1 and name in sharing for name in cams}
         """By the map's name, whether there is another that it shares with."""
@@ -78,9 +81,9 @@ class MapTimes(CounterMetric):
         if self.update_count == 2:
             for name, counter in self.counters().items():
                 setattr(self, name, torch.zeros_like(counter))
-        self.add("forward", self._spent.get("forward", 0))
-        self.add("shared", self._spent.get("shared", 0))
-        self.add("own_M", torch.tensor([self._spent.get(f"own/{name}", 0) for name in self.shares]))
+        self.add("in_forward", self._spent.get("forward", 0))
+        self.add("in_shared", self._spent.get("shared", 0))
+        self.add("in_own_M", torch.tensor([self._spent.get(f"own/{name}", 0) for name in self.shares]))
         self.add("num_images", num_images)
 
     def compute(self) -> dict[str, float]:
@@ -88,8 +91,8 @@ class MapTimes(CounterMetric):
         images = self.count("num_images")
         if images == 0:
             return {}
-        forward, shared = self.count("forward"), self.count("shared")
-        own = dict(zip(self.shares, self.own_M.tolist(), strict=True))
+        forward, shared = self.count("in_forward"), self.count("in_shared")
+        own = dict(zip(self.shares, self.in_own_M.tolist(), strict=True))
         values: dict[str, float] = {}
         for name, nanoseconds in own.items():
             prefix = f"{name}/" if name else ""
