@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,14 @@ class LayerGradients(NamedTuple):
     """float32: of the T scores with respect to `features_BKhw`; T is 0 where none was asked for."""
     score_BT: Tensor
     """float32: what is differentiated, the logits of the wanted classes unless a map says otherwise."""
+
+
+_USED_ONCE: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+"""By network, the layers that a whole forward used exactly once; a network's layers stay what they are."""
+
+
+class _AllKept(Exception):
+    """A forward has come as far as is asked for."""
 
 
 Scores = Callable[[Tensor, Tensor], Tensor]
@@ -51,12 +60,15 @@ def layer_activations(
 ) -> list[LayerGradients]:
     """As `layer_gradients`, for maps that need no gradient: the same layers, no score, nothing differentiated.
 
-    Where `features_BKhw` alone are asked for, nothing runs.
+    Where `features_BKhw` alone are asked for, nothing runs. Whether a layer is used exactly once a whole forward says;
+    where one has, for all of these layers, the next end at the last of them.
     """
     names = [name for name in layers if name is not None]
+    used_once = _USED_ONCE.setdefault(network, set())
     kept: dict[str | None, Tensor] = {None: features_BKhw}
     layout = token_layout(network, image_B3HW)
-    with torch.no_grad(), evaluation_mode(network), _keeping(network, names, kept, layout):
+    ends = used_once.issuperset(names)
+    with torch.no_grad(), evaluation_mode(network), _keeping(network, names, kept, layout, ends), suppress(_AllKept):
         if names:
             network.forward_features(image_B3HW)
     found = []
@@ -67,6 +79,7 @@ def layer_activations(
         none_BT = activations_BKhw.new_zeros(len(activations_BKhw), 0)
         gradient_BTKhw = activations_BKhw.new_zeros(len(activations_BKhw), 0, *activations_BKhw.shape[1:])
         found.append(LayerGradients(activations_BKhw, gradient_BTKhw, none_BT))
+    used_once.update(names)
     return found
 
 
@@ -193,9 +206,13 @@ def layer_named(network: Any, name: str) -> nn.Module:
 
 @contextmanager
 def _keeping(
-    network: Any, names: Sequence[str], kept: dict[str | None, Tensor], layout: TokenLayout | None = None
+    network: Any,
+    names: Sequence[str],
+    kept: dict[str | None, Tensor],
+    layout: TokenLayout | None = None,
+    ends: bool = False,
 ) -> Iterator[None]:
-    """Within, every forward keeps what the layers `names` give."""
+    """Within, every forward keeps what the layers `names` give; with `ends` it goes no further (`_AllKept`)."""
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor:
@@ -207,6 +224,8 @@ def _keeping(
                 raise ValueError(f"the network uses its layer {name} more than once: which of its maps is not said")
             if not torch.is_grad_enabled():
                 kept[name] = _given(output)
+                if ends and kept.keys() >= set(names):
+                    raise _AllKept
                 return output
             kept[name] = _recorded(output)
             return _given(kept[name])

@@ -15,6 +15,7 @@ from cam_lightning.functional.differentiation import (
     LayerGradients,
     differentiable,
     input_gradients,
+    layer_activations,
     layer_gradients,
     layer_named,
 )
@@ -158,6 +159,47 @@ def test_several_layers_at_once_are_each_as_alone(network: GapNetwork, images: T
     several = layer_gradients(network, images, features, CLASSES, ["trunk.conv2", None, "trunk.conv1"])
     for ours, name in zip(several, ("conv2", "act2", "conv1"), strict=True):
         assert_same(ours, by_hand(network, images, name))
+
+
+@pytest.mark.parametrize("surroundings", [torch.enable_grad, torch.inference_mode])
+def test_once_a_whole_forward_was_seen_activations_alone_take_no_more_than_they_need(
+    images: Tensor, surroundings: Callable[..., Any]
+) -> None:
+    network = toy()
+    features = features_of(network, images)
+    ran: list[str] = []
+    for name, layer in network.trunk.named_children():
+        layer.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    before = state(network)
+    whole = ["conv1", "norm", "act1", "conv2", "act2"]
+    # What two layers took says something of each, and of no third.
+    for names, expected in (
+        (["conv2", "conv1"], whole),
+        (["conv1"], whole[:1]),
+        (["conv2"], whole[:4]),
+        (["norm", "conv1"], whole),
+        (["norm", "conv1"], whole[:2]),
+    ):
+        ran.clear()
+        with surroundings():
+            found = layer_activations(network, images.clone(), features, [f"trunk.{name}" for name in names])
+        assert ran == expected
+        for ours, name in zip(found, names, strict=True):
+            torch.testing.assert_close(ours.features_BKhw, by_hand(toy(), images, name).features_BKhw)
+    assert state(network) == before
+
+
+def test_activations_of_a_layer_that_is_used_twice_are_refused_each_time(images: Tensor) -> None:
+    network = toy(twice=Twice())
+    features = features_of(network, images)
+    before = state(network)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="more than once"):
+            layer_activations(network, images, features, ["trunk.twice.shared"])
+        layer_activations(network, images, features, ["trunk.conv1"])
+    with pytest.raises(ValueError, match="takes no part"):
+        layer_activations(network, images, features, ["trunk.conv1", "trunk.twice.unused"])
+    assert state(network) == before
 
 
 CALLS: dict[str, Callable[..., Any]] = {
