@@ -69,6 +69,9 @@ class Batch(NamedTuple):
     In evaluation they are left out, and a batch of which none is left holds no image. In training another stands in."""
     target_BC: Tensor | None = None
     """float32: shares of classes where a method's view mixes images (CutMix); None: the labels."""
+    epoch_B: Tensor | None = None
+    """int64: the epoch of each image's view, where training reads what is kept of it in place of pixels
+    (`method.cache_features`), which are then NaN; None: the pixels are there."""
 
 
 class ClassifierOutput(NamedTuple):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,31 @@ class TrunkNetwork(nn.Module):
 
     def forward_features(self, x_B3HW: Tensor) -> Tensor:
         """What the head reads of normalised RGB images, (B, K, h, w), float32; raises ValueError as `forward`."""
+        self._require_images(x_B3HW)
+        return self._features_of(self.trunk(x_B3HW))
+
+    def first_layers(self, x_B3HW: Tensor, count: int | None) -> Tensor:
+        """What the first `count` layers of a trunk that is a sequence give of images; None: what the whole trunk gives.
+
+        Raises ValueError as `forward`.
+        """
+        self._require_images(x_B3HW)
+        return self.trunk(x_B3HW) if count is None else self.trunk[:count](x_B3HW)  # type: ignore[index]
+
+    def forward_behind(self, activations_BKhw: Tensor, count: int | None) -> ClassifierOutput:
+        """What `forward` makes of images, from what `first_layers` gave of them."""
+        if count is not None:
+            # Not a slice: what hangs on the trunk itself, such as a layer behind it, belongs to the rest.
+            rest: Any = _shallow_copy(self.trunk)
+            del rest[:count]
+            activations_BKhw = rest(activations_BKhw)
+        return self.forward_head(self._features_of(activations_BKhw))
+
+    def _features_of(self, activations_BKhw: Tensor) -> Tensor:
+        with _without_autocast(activations_BKhw.device):
+            return self.features(activations_BKhw.float())
+
+    def _require_images(self, x_B3HW: Tensor) -> None:
         if x_B3HW.ndim != 4 or x_B3HW.shape[1] != 3 or not x_B3HW.is_floating_point():
             raise ValueError(
                 "a network takes normalised RGB images (B, 3, H, W) of a floating type; "
@@ -116,9 +141,6 @@ class TrunkNetwork(nn.Module):
                 f"images of {x_B3HW.shape[2]}×{x_B3HW.shape[3]} are too small for this network: "
                 f"each side needs at least {self.min_size} pixels"
             )
-        activations_BKhw = self.trunk(x_B3HW)
-        with _without_autocast(activations_BKhw.device):
-            return self.features(activations_BKhw.float())
 
     def forward_head(self, features_BKhw: Tensor) -> ClassifierOutput:
         """Class scores from what `forward_features` gave, in float32."""

@@ -18,6 +18,7 @@ from torchmetrics import MeanMetric
 from cam_lightning.contracts import Batch, ClassifierOutput, GroundTruth, Loss, Spec
 from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
+from cam_lightning.method.feature_cache import FeatureCache
 from cam_lightning.method.freeze import freeze_layers
 from cam_lightning.metric.average_precision import AveragePrecision
 from cam_lightning.metric.classification_error import ClassificationError
@@ -57,6 +58,8 @@ class Method(LightningModule):
     the images per step, over all processes and accumulated batches, over that (Goyal et al. 2017, section 2.1).
     `compile` has torch.compile make the network's kernels; checkpoints stay the same. The layers of `freeze`, and the
     first ones up to `freeze_through`, stay as they are: no gradients, in eval mode always (`freeze_layers`).
+    `cache_features` computes what the frozen first layers of a trunk give of each image once, and trains from there
+    (`FeatureCache`); ValueError before training where views, network or method do not allow it.
 
     Logs `<split>/classification_error/top1` and `…/top5` (fractions), `<split>/loss` and `<split>/num_images`; of
     evaluations `<split>/num_with_boxes`, of a loss of several terms also `train/loss/<term>`. Of images that show
@@ -83,8 +86,13 @@ class Method(LightningModule):
         compile: bool = False,
         freeze: Sequence[str] = (),
         freeze_through: str | None = None,
+        cache_features: bool = False,
     ) -> None:
         super().__init__()
+        if compile and cache_features:
+            raise ValueError(
+                "method.compile makes one kernel of the network, and method.cache_features cuts it: one of both"
+            )
         if evaluation_precision not in ("float32", "trainer"):
             raise ValueError(f"method.evaluation_precision is float32 or trainer; got {evaluation_precision!r}")
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -99,6 +107,8 @@ class Method(LightningModule):
         self.seed = seed
         self.scale_learning_rate = scale_learning_rate
         self.frozen = freeze_layers(self.network, freeze, freeze_through)
+        self.cache_features = cache_features
+        self._cache: FeatureCache | None = None
         if compile:
             # In place: `torch.compile(network)` would rename every parameter in the checkpoints.
             self.network.compile()
@@ -133,10 +143,29 @@ class Method(LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalises uint8 pixels on the device, with the network's own mean and standard deviation."""
+        if self._cache is not None and batch.epoch_B is not None:
+            return self._cache.known_batch(batch)
         image_B3HW = normalised(batch.image_B3HW, *self.network.normalization)  # type: ignore[misc]
         return batch._replace(image_B3HW=image_B3HW.contiguous(memory_format=self.memory_format))
 
     # --- training
+
+    def setup(self, stage: str) -> None:
+        if stage != "fit" or not self.cache_features:
+            return
+        for name in ("view", "training_step"):
+            if getattr(type(self), name) is not getattr(Method, name):
+                raise ValueError(
+                    f"method.cache_features keeps what layers give of whole images, and {type(self).__name__} has a "
+                    f"{name} of its own: leave it out"
+                )
+        examples = self.trainer.datamodule.examples["train"]  # type: ignore[attr-defined]
+        cache = FeatureCache(self.network, self.frozen, examples)
+        # A trial looks whether all works, not at every image.
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._cache = cache
+            # Before training starts, since workers that load images do.
+            examples.has_pixels = False
 
     def on_fit_start(self) -> None:
         split = self._split("train")
@@ -145,6 +174,13 @@ class Method(LightningModule):
                 f"the training images show several classes at once, and {type(self).__name__} would learn one of each: "
                 "method=multi_label learns all of them"
             )
+        if self._cache is not None:
+            self._cache.fill(self)
+
+    def on_fit_end(self) -> None:
+        if self._cache is not None:
+            self._cache.remove()
+            self._cache = None
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, but for frozen layers, whose statistics and dropout rest."""
@@ -164,7 +200,8 @@ class Method(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = self.view(batch)
-        output = self.network(batch.image_B3HW)
+        cache = None if batch.epoch_B is None else self._cache
+        output = self.network(batch.image_B3HW) if cache is None else cache.output(batch)
         loss, parts = self.loss(output, batch)
         self._require_finite_loss()
         self._unchecked = (loss.detach(), self.global_step, batch.index_B)

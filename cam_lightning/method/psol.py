@@ -56,6 +56,7 @@ class Psol(Classification):
                 "method.network_part.frozen=true keeps the classifier as backbone.weights has it, "
                 f"and {', '.join(chance) or 'all of it'} would stay at chance: give the weights of a trained network"
             )
+        super().on_fit_start()
 
     def loss(self, output: ClassifierOutput, batch: Batch) -> Loss:
         network: BoxRegressor = self.network  # type: ignore[assignment]

@@ -26,6 +26,7 @@ def test_every_kind_is_found_where_the_part_is() -> None:
     }  # fmt: skip
     assert set(declared(config, "manner")) == {
         "dataset.num_workers",
+        "method.cache_features",
         "trainer.timeout_minutes",
         "callback.checkpoint.every_minutes",
         "logger.wandb.mode",

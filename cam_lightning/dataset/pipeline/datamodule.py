@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cam_lightning.dataset.imagenet import named_classes
 from cam_lightning.dataset.pipeline.examples import Examples, collate
 from cam_lightning.dataset.pipeline.option import seed as check_seed
 from cam_lightning.dataset.pipeline.option import share, whole
-from cam_lightning.dataset.pipeline.sampler import EvaluationBatches, TrainBatches
+from cam_lightning.dataset.pipeline.sampler import EvaluationBatches, Key, TrainBatches
 from cam_lightning.dataset.pipeline.skipped_images import SkippedImages
 from cam_lightning.dataset.pipeline.split import (
     Finding,
@@ -34,7 +35,7 @@ from cam_lightning.dataset.pipeline.split import (
     once_per_image,
     with_every_class,
 )
-from cam_lightning.dataset.pipeline.transform import Augmentation, height_and_width
+from cam_lightning.dataset.pipeline.transform import Augmentation, View, height_and_width
 from cam_lightning.dataset.pipeline.worker import AHEAD, begin_worker, bytes_of_batch, shared_batch, workers_with_room
 
 log = logging.getLogger(__name__)
@@ -246,6 +247,20 @@ class LocalizationDataModule(LightningDataModule):
         examples = Examples(split, self.input_size, None, self.seed, self.on_bad_image)
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, 0, 1))
 
+    def whole_training_images(self, mirrored: bool) -> DataLoader[Any]:
+        """Every training image, the whole of it, plain or mirrored, with what is known of it; ranks share them.
+
+        All batches have the size of training's: the last one is filled up with the first images.
+        """
+        rank, world_size = self._rank_and_world_size()
+        train = self.examples["train"]
+        whole_images = Examples(train.split, train.sizes, partial(_whole_image, mirrored), self.seed)
+        size = TrainBatches(len(train), self.batch_size, self.seed, rank, world_size).batch_size
+        image_MB = np.arange(-(-len(train) // size) * size).reshape(-1, size) % len(train)
+        return self._loader(
+            whole_images, [[Key(0, image) for image in batch] for batch in image_MB[rank::world_size].tolist()]
+        )
+
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Notes which images of the batch could not be read."""
         trainer = self.trainer
@@ -271,7 +286,7 @@ class LocalizationDataModule(LightningDataModule):
             )
         return self._loader(examples, EvaluationBatches(len(examples), self.batch_size, *self._rank_and_world_size()))
 
-    def _loader(self, examples: Examples, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
+    def _loader(self, examples: Examples, batches: Iterable[list[Key]]) -> DataLoader[Any]:
         num_workers = self._num_workers_with_room()
         return DataLoader(
             examples,
@@ -312,6 +327,10 @@ class LocalizationDataModule(LightningDataModule):
 
     def _local_processes(self) -> int:
         return self.trainer.num_devices if self.trainer is not None else 1
+
+
+def _whole_image(mirrored: bool, height: int, width: int, random: np.random.Generator) -> View:
+    return View(0, 0, width, height, mirrored)
 
 
 def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:

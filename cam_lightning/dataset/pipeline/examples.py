@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from cam_lightning.contracts import CLASS_NOT_KNOWN, Batch, GroundTruth
 from cam_lightning.dataset.pipeline.sampler import Key
 from cam_lightning.dataset.pipeline.split import ImageSplit
-from cam_lightning.dataset.pipeline.transform import Augmentation, resized_mask, resized_view, target_of_view
+from cam_lightning.dataset.pipeline.transform import Augmentation, View, resized_mask, resized_view, target_of_view
 
 
 class Example(NamedTuple):
@@ -29,6 +29,8 @@ class Example(NamedTuple):
     """At the input size: the dataset's in evaluation; in training, that of the view, where a method asks for it."""
     classes_C: np.ndarray | None = None
     """As a row of `GroundTruth.classes_BC`."""
+    epoch: int | None = None
+    """The epoch that it was asked for, where it has no pixels, boxes and size."""
 
 
 class BadImage(NamedTuple):
@@ -72,6 +74,8 @@ class Examples(Dataset[Example]):
         self.on_bad_image = on_bad_image
         self.has_targets = False
         """Whether every image comes with a mask of its view, which a method learns from: its own, or of its boxes."""
+        self.has_pixels = True
+        """Whether images are read; where not, an example says only which image it is, of which class and epoch."""
 
     def __len__(self) -> int:
         return len(self.split)
@@ -87,13 +91,17 @@ class Examples(Dataset[Example]):
 
     def __getitem__(self, key: Key) -> Example:
         epoch, index = key
+        if not self.has_pixels:
+            nothing = (
+                torch.empty(3, 0, 0, dtype=torch.uint8),
+                int(self.split.label_N[index]),
+                np.zeros((0, 4), np.float32),
+            )
+            return Example(*nothing, (0, 0), index, epoch=epoch)
         image_HW3, boxes_N4, mask_HW = self.split.read(index)
         height, width = image_HW3.shape[:2]
         size = self.sizes[max(first for first in self.sizes if first <= epoch)]
-        view = None
-        if self.augmentation is not None:
-            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
-            view = self.augmentation(height, width, random)
+        view = self.view(key, height, width)
         label = int(self.split.label_N[index])
         mask = None
         if self.has_targets:
@@ -102,6 +110,14 @@ class Examples(Dataset[Example]):
             mask = resized_mask(mask_HW, size)
         classes = None if self.split.target_NC is None else shown_classes(self.split.target_NC[index])
         return Example(resized_view(image_HW3, view, size), label, boxes_N4, (height, width), index, mask, classes)
+
+    def view(self, key: Key, height: int, width: int) -> View | None:
+        """What is shown of an image of that size in an epoch; None: the whole of it."""
+        if self.augmentation is None:
+            return None
+        epoch, index = key
+        random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, index]))
+        return self.augmentation(height, width, random)
 
     def __getitems__(self, keys: list[Key]) -> list[Example | BadImage]:
         """One batch: what the data loader asks for where a dataset can give several images at once."""
@@ -146,6 +162,7 @@ def collate(entries: Sequence[Example | BadImage]) -> Batch:
     for row, example in enumerate(examples):
         boxes_BN4[row, : num_boxes[row]] = torch.from_numpy(example.boxes_N4)
     classes = [torch.from_numpy(example.classes_C) for example in examples if example.classes_C is not None]
+    epochs = [example.epoch for example in examples if example.epoch is not None]
     masks = [example.mask_HW for example in examples if example.mask_HW is not None]
     return Batch(
         image_B3HW=(
@@ -164,4 +181,5 @@ def collate(entries: Sequence[Example | BadImage]) -> Batch:
         ),
         index_B=torch.tensor([example.image for example in examples], dtype=torch.int64),
         skipped_S=torch.tensor(skipped) if skipped else None,
+        epoch_B=torch.tensor(epochs) if epochs else None,
     )

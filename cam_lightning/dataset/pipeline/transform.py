@@ -74,6 +74,11 @@ def _pixels(view: View, height: int, width: int) -> tuple[int, int, int, int]:
     return x0, y0, max(right, x0 + 1), max(bottom, y0 + 1)
 
 
+def shows_all(view: View, height: int, width: int) -> bool:
+    """Whether a view is of the whole image of that size, mirrored or not."""
+    return _pixels(view, height, width) == (0, 0, width, height)
+
+
 def target_of_view(
     mask_HW: np.ndarray | None,
     boxes_N4: np.ndarray,
