@@ -147,13 +147,12 @@ class FeatureCache:
         layout = given_BKhw.shape, given_BKhw.stride()
         self.like = torch.empty_strided(*layout, dtype=given_BKhw.dtype, device="meta")
         needed = len(self.examples) * self.num_views * self._row_bytes
-        free = shutil.disk_usage(self.path.parent).free
+        # One answer for all ranks, of before any of them writes.
+        free = int(method.trainer.strategy.broadcast(shutil.disk_usage(self.path.parent).free))
         shape = "×".join(map(str, given_BKhw.shape[1:]))
         behind = "the trunk" if self.count is None else list(self.network.trunk._modules)[self.count - 1]
         what = f"{_gigabytes(needed)} for what {behind} gives of {len(self.examples):,} images"
         what += f"{', plain and mirrored' if self.num_views == 2 else ''}, each {shape} of {given_BKhw.dtype}"
-        # Nobody writes before everybody has seen what is free.
-        method.trainer.strategy.barrier()
         if needed > free:
             raise ValueError(
                 f"method.cache_features needs {what}, and {self.path.parent} has {_gigabytes(free)} free: make room, "
