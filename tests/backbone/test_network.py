@@ -157,3 +157,22 @@ def test_the_grid_is_adaptive_average_pooling(h: int, w: int) -> None:
             columns = slice(j * w // 2, -(-(j + 1) * w // 2))
             expected[:, :, i, j] = image[:, :, rows, columns].mean((2, 3))
     torch.testing.assert_close(network(image).logits_BC, expected.flatten(1))
+
+
+@pytest.mark.parametrize("pool", ["average", "max"])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, None])
+def test_from_the_middle_of_the_trunk_it_gives_what_the_whole_gives(pool: str, count: int | None) -> None:
+    """With what hangs on the trunk itself, which does not run where the trunk has run as a whole already."""
+    torch.manual_seed(0)
+    network = _gap(pool).eval()
+    network.trunk.register_forward_hook(lambda layer, given, output: output * 2)
+    image_B3HW = torch.randn(2, 3, 9, 13)
+    expected = network(image_B3HW)
+    begun = network.first_layers(image_B3HW, count)
+    assert begun.shape == ((2, 3, 9, 13) if count == 0 else (2, 4, 7, 11))
+    output = network.forward_behind(begun.clone(), count)
+    assert torch.equal(output.logits_BC, expected.logits_BC)
+    assert torch.equal(output.features_BKhw, expected.features_BKhw)
+    assert [name for name, _ in network.trunk.named_children()] == ["0", "1", "2"]
+    with pytest.raises(ValueError, match="are too small for this network"):
+        network.first_layers(torch.zeros(1, 3, 9, 2), count)

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.augmentation.random_crop import RandomCrop
 from cam_lightning.dataset.pipeline import datamodule
+from cam_lightning.dataset.pipeline.examples import Examples
 from cam_lightning.dataset.pipeline.sampler import Key, TrainBatches
 from cam_lightning.dataset.pipeline.split import Splits
 from cam_lightning.dataset.shapes import SceneSplit, Shapes
@@ -362,3 +363,24 @@ def test_processes_of_one_node_share_its_cores_among_their_workers(
     data = Shapes(num_train=40, num_test=21)
     data.trainer = SimpleNamespace(num_devices=processes)  # type: ignore[assignment]
     assert data._num_workers() == expected
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(8, 1), (8, 2), (7, 3), (100, 2)])
+def test_ranks_share_whole_training_images_in_batches_of_training_s_size(
+    batch_size: int, world_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, mirrored, sizes = {}, {}, set()
+    for rank in range(world_size):
+        data = dataset(batch_size=batch_size, train_size=(9, 14))
+        monkeypatch.setattr(data, "_rank_and_world_size", lambda rank=rank: (rank, world_size))
+        sizes.add(data.train_dataloader().batch_sampler.batch_size)  # type: ignore[union-attr]
+        for seen, flips in ((plain, False), (mirrored, True)):
+            for batch in data.whole_training_images(flips):
+                sizes.add(len(batch.index_B))
+                seen |= dict(zip(batch.index_B.tolist(), batch.image_B3HW, strict=True))
+    assert len(sizes) == 1
+    assert sorted(plain) == sorted(mirrored) == list(range(len(data.examples["train"])))
+    whole = Examples(data.examples["train"].split, (9, 14))
+    for image in plain:
+        assert torch.equal(plain[image], whole[Key(0, image)].image_3HW)
+        assert torch.equal(mirrored[image], plain[image].flip(-1))

@@ -168,3 +168,23 @@ def test_evaluation_carries_the_mask_of_the_whole_image():
         x = int((box[0] + box[2]) / 2 / size[1] * 32)
         assert mask_HW[y, x] == 1
         assert 0 < mask_HW.float().mean() < 1
+
+
+def test_without_pixels_it_says_which_image_of_which_epoch_and_reads_none() -> None:
+    class Unread(Noise):
+        def read(self, index: int) -> RawImage:
+            raise OSError("read")
+
+    examples = Examples(Unread(), (16, 24), RandomCrop(40, 30))
+    examples.has_pixels = False
+    batch = collate(examples.__getitems__([Key(7, 3), Key(7, 1)]))
+    assert batch.index_B.tolist() == [3, 1]
+    assert batch.epoch_B is not None
+    assert batch.epoch_B.tolist() == [7, 7]
+    assert batch.truth.label_B.tolist() == [30, 10]
+    assert batch.image_B3HW.shape == (2, 3, 0, 0)
+    assert batch.truth.num_boxes_B.tolist() == [0, 0]
+    examples.has_pixels = True
+    with pytest.raises(OSError, match="read"):
+        examples[Key(7, 3)]
+    assert collate([Examples(Noise(), (16, 24))[Key(7, 3)]]).epoch_B is None

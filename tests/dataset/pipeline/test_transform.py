@@ -9,7 +9,7 @@ from PIL import Image
 
 from cam_lightning.dataset.augmentation.random_crop import RandomCrop
 from cam_lightning.dataset.augmentation.random_resized_crop import RandomResizedCrop
-from cam_lightning.dataset.pipeline.transform import View, resized_mask, resized_view, target_of_view
+from cam_lightning.dataset.pipeline.transform import View, resized_mask, resized_view, shows_all, target_of_view
 
 
 def ramp(height: int, width: int) -> np.ndarray:
@@ -177,3 +177,14 @@ def test_masks_of_another_size_and_images_of_which_nothing_is_known() -> None:
     assert whole.tolist() == [[1] * 3 + [255] * 3] * 2 + [[1] * 3 + [0] * 3] * 2, "a mask goes before boxes"
     right = target_of_view(half, boxes, (40, 60), View(30, 20, 60, 40, False), (4, 6))
     assert (right == 0).all()
+
+
+def test_a_view_of_all_of_it_is_known_by_whole_pixels() -> None:
+    for crop in (64, 47, 3):
+        view = RandomCrop(crop, crop)(37, 53, generator())
+        assert shows_all(view, 37, 53)
+    assert shows_all(View(0, 0, 53, 37, True), 37, 53)
+    assert not shows_all(View(0, 0, 37, 53, False), 37, 53)
+    assert not shows_all(View(0, 0, 52, 37, False), 37, 53)
+    assert not shows_all(View(0, 1, 53, 37, False), 37, 53)
+    assert not shows_all(RandomCrop(64, 60)(37, 53, generator()), 37, 53)
