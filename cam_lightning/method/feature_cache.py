@@ -151,11 +151,11 @@ class FeatureCache:
         free = int(method.trainer.strategy.broadcast(shutil.disk_usage(self.path.parent).free))
         shape = "×".join(map(str, given_BKhw.shape[1:]))
         behind = "the trunk" if self.count is None else list(self.network.trunk._modules)[self.count - 1]
-        what = f"{_gigabytes(needed)} for what {behind} gives of {len(self.examples):,} images"
+        what = f"{_bytes(needed)} for what {behind} gives of {len(self.examples):,} images"
         what += f"{', plain and mirrored' if self.num_views == 2 else ''}, each {shape} of {given_BKhw.dtype}"
         if needed > free:
             raise ValueError(
-                f"method.cache_features needs {what}, and {self.path.parent} has {_gigabytes(free)} free: make room, "
+                f"method.cache_features needs {what}, and {self.path.parent} has {_bytes(free)} free: make room, "
                 "freeze through a layer that gives less, see smaller images, or leave it out"
             )
         log.info("frozen layers: %s, in %s until training ends", what, self.path)
@@ -231,8 +231,8 @@ def _name(part: object) -> str:
     return type(part).__name__
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.2f} GB"
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _to(device: torch.device, truth: GroundTruth) -> GroundTruth:

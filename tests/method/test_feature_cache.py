@@ -259,7 +259,7 @@ def test_the_file_is_announced_and_goes_when_training_ends(
     with caplog.at_level(logging.INFO):
         done = fit(freeze_through="norm1", cache_features=True, epochs=1)
     assert len(done.seen.file) == NUM_TRAIN * ROW
-    said = "0.00 GB for what norm1 gives of 21 images, each 8×8×32 of torch.float32, in "
+    said = "0.2 MB for what norm1 gives of 21 images, each 8×8×32 of torch.float32, in "
     assert f"frozen layers: {said}{tmp_path / feature_cache.FILE}" in caplog.text
     assert not (tmp_path / feature_cache.FILE).exists()
 
@@ -381,8 +381,8 @@ def test_a_full_disk_is_refused_with_the_number(fit: Any, tmp_path: Path, monkey
             fit(data=data, epochs=1, freeze_through="relu1", cache_features=True)
             continue
         said = (
-            r"needs 0\.00 GB for what relu1 gives of 21 images, plain and mirrored, each 8×8×32 of torch\.float32, "
-            rf"and {tmp_path} has 0\.00 GB free: make room, freeze"
+            r"needs 0\.3 MB for what relu1 gives of 21 images, plain and mirrored, each 8×8×32 of torch\.float32, "
+            rf"and {tmp_path} has 0\.3 MB free: make room, freeze"
         )
         with pytest.raises(ValueError, match=said) as error:
             fit(data=data, epochs=1, freeze_through="relu1", cache_features=True)
