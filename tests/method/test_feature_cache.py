@@ -35,6 +35,7 @@ from cam_lightning.method.classification import Classification
 from cam_lightning.method.cutmix import CutMix
 from cam_lightning.method.few_shot import FewShot, SaliencyMap
 from cam_lightning.method.hide_and_seek import HideAndSeek
+from cam_lightning.method.multi_label import MultiLabel
 from cam_lightning.method.schedule import constant
 from cam_lightning.method.spg import SelfProducedGuidance
 from cam_lightning.run.checkpoint import WholeCheckpoints
@@ -304,6 +305,21 @@ def test_of_pixels_the_size_is_left_and_all_that_is_known_of_an_image(fit: Any) 
         for one, other in zip(kept.truth, plain.truth, strict=True):
             assert one is other is None or torch.equal(one, other)
     assert any(batch.truth.boxes_BN4.any() for batch in batches[half:])
+
+
+def test_several_classes_of_an_image_are_known_as_well(fit: Any) -> None:
+    class Several(ToyData):
+        def read_splits(self) -> Any:
+            names, *splits = super().read_splits()
+            for split in splits:
+                target_NC = np.random.default_rng(0).choice([0, 1, np.nan], (len(split), NUM_CLASSES))
+                target_NC[np.arange(len(split)), split.label_N] = 1
+                split.target_NC = target_NC.astype(np.float32)
+            return names, *splits
+
+    options = {"method": MultiLabel, "freeze_through": "relu1"}
+    plain = fit(data=Several(batch_size=BATCH), **options)
+    assert_equal(plain, fit(data=Several(batch_size=BATCH), cache_features=True, **options))
 
 
 def test_what_depends_on_the_rest_of_the_batch_is_said(fit: Any, caplog: pytest.LogCaptureFixture) -> None:
