@@ -40,7 +40,8 @@ def device(run: RunRecord) -> str:
     gpus = _gpus(run)
     if gpus:
         return f"{_num_devices(run)} × {gpus[0]}"
-    return f"CPU, {found['cores']} cores" if "cores" in found else ""
+    cores = found.get("cores")
+    return f"CPU, {cores} core{'' if cores == 1 else 's'}" if cores is not None else ""
 
 
 def _gpus(run: RunRecord) -> list[str]:

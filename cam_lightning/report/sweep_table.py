@@ -238,6 +238,7 @@ def hyperparameters(record: RunRecord) -> dict[str, Any]:
         key: value
         for key, value in _flat(config)
         if key.split(".")[0] not in _NOT_PARAMETERS
+        and "sinks" not in key.split(".")  # where localized images go, too
         and key not in manners
         and not (isinstance(value, str) and (value == run_dir or value.startswith(f"{run_dir}/")))
     }

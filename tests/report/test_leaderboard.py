@@ -135,6 +135,16 @@ def test_cost_is_of_each_run_without_the_time_that_it_stood_still(runs: Path) ->
     assert costs["Classification"].device == "CPU, 4 cores"
 
 
+@pytest.mark.parametrize(("cores", "words"), [(1, "CPU, 1 core"), (2, "CPU, 2 cores"), (None, "")])
+def test_a_processor_is_said_by_its_cores(tmp_path: Path, cores: int | None, words: str) -> None:
+    run = make(tmp_path / "runs" / "g", "Classification", 0, 0.5)
+    environment = json.loads((run / "environment.json").read_text())
+    environment["devices"] = {"gpu": []} | ({} if cores is None else {"cores": cores})
+    (run / "environment.json").write_text(json.dumps(environment))
+    (board,) = boards_of(tmp_path / "runs")
+    assert [cost.device for cost in board.costs] == [words]
+
+
 def test_hours_count_every_gpu(tmp_path: Path) -> None:
     run = make(tmp_path / "runs" / "g", "Classification", 0, 0.5, config="")
     environment = json.loads((run / "environment.json").read_text())

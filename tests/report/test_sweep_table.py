@@ -100,6 +100,12 @@ def test_only_parameters_that_differ_are_columns_and_no_consequences_of_the_seed
     assert [row.parameters for row in table.rows] == [["0.01"], ["0.1"]]
 
 
+def test_where_localized_images_go_is_no_parameter(make: Make, tmp_path: Path) -> None:
+    for number, count in enumerate((24, 0)):
+        make(f"g{number}", callback={"localization": {"sinks": {"overlays": {"count": count}}}})
+    assert table_of(tmp_path).parameters == []
+
+
 def test_a_seed_of_its_own_is_a_parameter(make: Make, tmp_path: Path) -> None:
     """`dataset.seed=7` beside `seed=1`: other images are held out, which is not the run's own chance."""
     make("a", seed=1)
