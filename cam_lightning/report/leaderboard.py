@@ -274,7 +274,7 @@ def threshold_chart(shown: _Shown) -> LineChart | None:
             continue
         threshold, lowest = min(points, key=lambda point: point[1])
         if _is_few_shot(row.finished[0]):
-            levels.append((f"{name}, few-shot", lowest))
+            levels.append((f"{name}, trained on boxes", lowest))
         else:
             lines.append(Series(name, points, [""] * len(points), f"{said(spec, lowest)} at {threshold:g}"))
     if not lines and not levels:

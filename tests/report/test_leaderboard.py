@@ -112,12 +112,12 @@ def test_every_method_on_one_axis_with_the_lines_of_boxes_that_see_nothing(runs:
     assert {(line.label, line.value) for line in board.chart.lines} == {
         ("Classification", "42.00% at 0.5"),
         ("HideAndSeek", "30.00% at 0.5"),
-        ("FewShot, few-shot", "20.00%"),
+        ("FewShot, trained on boxes", "20.00%"),
         ("baseline: centre box", "50.00%"),
         ("baseline: whole image", "70.00%"),
     }
     dashed = {line.label for line in board.chart.lines if "baseline" in line.style}
-    assert dashed == {"FewShot, few-shot", "baseline: centre box", "baseline: whole image"}
+    assert dashed == {"FewShot, trained on boxes", "baseline: centre box", "baseline: whole image"}
 
 
 def test_cost_is_of_each_run_without_the_time_that_it_stood_still(runs: Path) -> None:
