@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from cam_lightning.contracts import GroundTruth, Localization, Spec
 from cam_lightning.metric.counter import CounterMetric
+from cam_lightning.run.choice import nearest
 
 
 class FalseBoxes(CounterMetric):
@@ -35,13 +35,9 @@ class FalseBoxes(CounterMetric):
         if isinstance(self.negative, str) and self.negative in names:
             self.label = list(names).index(self.negative)
         elif self.negative is not None and not (isinstance(self.negative, int) and self.negative < len(names)):
-            some = difflib.get_close_matches(str(self.negative), names, n=3) or [
-                *names[:10],
-                *["…"] * (len(names) > 10),
-            ]
             raise ValueError(
-                f"metric.false_boxes.negative={self.negative} is none of the dataset's {len(names)} classes: "
-                f"{', '.join(some)}"
+                f"metric.false_boxes.negative={self.negative} is none of the dataset's {len(names)} classes; there is: "
+                f"{nearest(str(self.negative), names)}"
             )
 
     def update(self, localization: Localization, truth: GroundTruth) -> None:
