@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, NamedTuple
 
 from cam_lightning.contracts import Spec
@@ -12,7 +12,7 @@ from cam_lightning.report.number import in_words, said
 from cam_lightning.report.run_cost import device, hours
 from cam_lightning.report.run_record import RunRecord, read_threshold_curves
 from cam_lightning.report.split_results import arm_in_words, in_order, spec_of, split_of
-from cam_lightning.report.sweep_table import Measure, Row, SweepTable, fewer_values, sweep_table
+from cam_lightning.report.sweep_table import Measure, Row, SweepTable, fewer_values, is_number, measured, sweep_table
 
 RULES = {"": "fixed", "@selected": "selected", "@label_free": "label-free", "@oracle": "oracle"}
 """Ways of choosing a threshold that have a column each: the suffix of a key, and the column's title."""
@@ -180,7 +180,7 @@ def _missing_values(plates: Iterable[Plate], table: SweepTable) -> list[str]:
         for cell in standing.cells
         if not standing.is_baseline
         and cell.key not in table.keys
-        and 0 < (count := sum(run.numbers.get(cell.key) is not None for run in standing.runs)) < len(standing.runs)
+        and 0 < (count := sum(is_number(run.numbers.get(cell.key)) for run in standing.runs)) < len(standing.runs)
     ]
 
 
@@ -209,12 +209,6 @@ def _place(parameter: str) -> int:
     return _FIRST_NAMES.index(parameter) if parameter in _FIRST_NAMES else len(_FIRST_NAMES)
 
 
-def _measure(values: Iterable[float | None]) -> Measure | None:
-    """Mean and sample standard deviation; None of nothing."""
-    known = [value for value in values if value is not None]
-    return Measure(mean(known), stdev(known) if len(known) > 1 else None) if known else None
-
-
 def _plate(title: str, note: str, columns: list[Column], shown: _Shown) -> Plate:
     rows = []
     for name, row in zip(shown.names, shown.rows, strict=True):
@@ -240,7 +234,7 @@ def _of_arm(key: str, arm: str) -> str:
 
 
 def _cell(key: str, runs: list[RunRecord], spec: Spec) -> Cell:
-    return Cell(key, spec, _measure(run.numbers.get(key) for run in runs))
+    return Cell(key, spec, measured(run.numbers.get(key) for run in runs))
 
 
 def _rank(columns: list[Column]) -> Callable[[Standing], tuple[bool, float]]:
@@ -258,7 +252,7 @@ def _rank(columns: list[Column]) -> Callable[[Standing], tuple[bool, float]]:
 
 def _cost(name: str, row: Row) -> Cost:
     seeds = sorted((run.config.get("seed") for run in row.finished), key=repr)
-    return Cost(name, seeds, _measure(hours(run) for run in row.finished), device(row.finished[0]))
+    return Cost(name, seeds, measured(hours(run) for run in row.finished), device(row.finished[0]))
 
 
 def threshold_chart(shown: _Shown) -> LineChart | None:
@@ -280,7 +274,7 @@ def threshold_chart(shown: _Shown) -> LineChart | None:
     if not lines and not levels:
         return None
     for arm in shown.baselines:
-        level = _measure(run.numbers.get(_of_arm(KNOWN, arm)) for run in shown.runs)
+        level = measured(run.numbers.get(_of_arm(KNOWN, arm)) for run in shown.runs)
         if level is not None:
             levels.append((arm_in_words(arm), level.mean))
     lines += [Series(name, [(0.0, y), (1.0, y)], ["", ""], said(spec, y), is_baseline=True) for name, y in levels]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from cam_lightning.contracts import Spec
 from cam_lightning.report.number import ABSENT, said_over_runs
@@ -108,7 +108,7 @@ def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str]
 def known_values(record: RunRecord) -> dict[str, float]:
     """Every finite number of a run by key: its results, and the last value of what it logged in training."""
     known = (record.last_values | record.numbers).items()
-    return {key: value for key, value in known if value is not None and math.isfinite(value)}
+    return {key: value for key, value in known if is_number(value)}
 
 
 def _headlines(known: Iterable[str], specs: dict[str, Spec]) -> list[str]:
@@ -140,13 +140,24 @@ def _rank(row: Row, by: str, spec: Spec) -> tuple[bool, float]:
     return (False, -measure.mean if spec.better == "higher" else measure.mean)
 
 
+def measured(values: Iterable[float | None]) -> Measure | None:
+    """Mean and sample standard deviation of those that are finite numbers; None of nothing."""
+    known = [value for value in values if is_number(value)]
+    return Measure(mean(known), stdev(known) if len(known) > 1 else None) if known else None
+
+
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Whether a run came to a finite number."""
+    return value is not None and math.isfinite(value)
+
+
 def _row(parameters: list[str], group: list[RunRecord], values: dict[Path, dict[str, Any]], keys: list[str]) -> Row:
     finished = [record for record in group if record.path in values]
     measures = {}
     for key in keys:
-        numbers = [values[record.path][key] for record in finished if key in values[record.path]]
-        if numbers:
-            measures[key] = Measure(mean(numbers), stdev(numbers) if len(numbers) > 1 else None)
+        measure = measured(values[record.path].get(key) for record in finished)
+        if measure is not None:
+            measures[key] = measure
     return Row(parameters, measures, finished, [record for record in group if record not in finished])
 
 

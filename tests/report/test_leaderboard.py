@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from pathlib import Path
 from statistics import stdev
@@ -187,8 +188,7 @@ def test_a_mean_over_fewer_runs_than_its_row_has_stands_below(tmp_path: Path) ->
     for seed in range(3):
         run = make(tmp_path / f"{seed}", "Classification", seed, 0.5)
     results = json.loads((run / "results.json").read_text())
-    for key in ("test/gt_known_error", "test/max_box_accuracy"):
-        results[key] = None
+    results["test/gt_known_error"], results["test/max_box_accuracy"] = None, math.nan
     (run / "results.json").write_text(json.dumps(results))
     assert boards_of(tmp_path)[0].notes == [
         "test/gt_known_error is of 2 of 3 runs: the others have no such number",
