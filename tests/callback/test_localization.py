@@ -460,6 +460,6 @@ def test_a_metric_hears_of_the_classes_before_any_image(data: Any, method: Any, 
     unknown = localization_callback(
         method.network, metrics={"false_boxes": FalseBoxes("klass 3")}, sinks={"recorder": recorder}
     )
-    with pytest.raises(ValueError, match=r"negative=klass 3 is none of the dataset's 7 classes: class 3"):
+    with pytest.raises(ValueError, match=r"negative=klass 3 is none of the dataset's 7 classes; there is: class 3"):
         trainer(unknown).test(method, datamodule=data, verbose=False)
     assert recorder.calls == []
