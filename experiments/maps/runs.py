@@ -12,19 +12,17 @@ NETWORKS = {
 """Published networks, as `--weights` and the experiments of paper/imagenette call them, and their titles."""
 CHEAP = (
     "cam", "grad_cam", "hires_cam", "xgrad_cam", "grad_cam_plus_plus", "layer_cam", "grad_cam_elementwise", "eigen_cam",
-    "eigen_grad_cam", "pc1", "bag_cam", "refine_cam", "backprop", "random",
+    "eigen_grad_cam", "pc1", "bag_cam", "smooth_grad_cam_plus_plus", "ablation_cam", "finer_cam", "full_grad",
+    "refine_cam", "backprop", "random",
 )  # fmt: skip
 """Of every photo."""
-DEAR = (
-    "cam", "smooth_grad_cam_plus_plus", "score_cam", "ablation_cam", "finer_cam", "full_grad", "integrated_gradients",
-    "smooth_grad",
-)  # fmt: skip
+DEAR = ("cam", "score_cam", "integrated_gradients", "smooth_grad")
 """Of every `every`-th photo; `cam` stands beside them, since an error of few photos compares with one of the same."""
 DEAR_OPTIONS = ("further.cam.score_cam.units=128", "further.cam.integrated_gradients.steps=16")
 """Score-CAM of a thousand units and more is a thousand forwards a photo."""
 STEPS = 10
 """Of deletion and insertion."""
-_HOURS = {"squeezenet1_1": 0.15, "googlenet": 0.45, "efficientnet_lite0": 0.4}
+_HOURS = {"squeezenet1_1": 0.2, "googlenet": 0.5, "efficientnet_lite0": 0.5}
 
 
 def maps_table(every: int) -> Table:
