@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import layer_shapes, xavier_
+from cam_lightning.method.trunk_layer import layer_shapes, require_trunk, xavier_
 
 
 class Acol(Classification):
@@ -57,8 +57,7 @@ class TwoBranches(TrunkNetwork):
         smooth: bool = True,
         last: str | int | None = None,
     ) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=acol needs a network of a trunk and a head; {type(network).__name__} is none")
+        require_trunk(network, "acol")
         if not 0 < threshold <= 1:
             raise ValueError(f"method.network_part.threshold is a share of the map in (0, 1]; got {threshold}")
         if units < 1:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cam_lightning.backbone.network import TrunkNetwork
-from cam_lightning.method.trunk_layer import layer_named
+from cam_lightning.method.trunk_layer import layer_named, require_trunk
 
 
 class AttentionDropout:
@@ -50,8 +50,7 @@ def with_attention_dropout(
     and 0.9 for the paper's ResNet50-SE, in the benchmark searched per network and data. Raises ValueError for a network
     without a trunk, a layer that it has not, and shares outside [0, 1].
     """
-    if not isinstance(network, TrunkNetwork):
-        raise ValueError(f"method=adl needs a network of a trunk and a head; {type(network).__name__} is none")
+    require_trunk(network, "adl")
     for option, value in {"drop_rate": drop_rate, "threshold": threshold}.items():
         if not 0 <= value <= 1:
             raise ValueError(f"method.network_part.{option} is a share in [0, 1]; got {value}")

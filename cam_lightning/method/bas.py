@@ -13,7 +13,7 @@ from cam_lightning.backbone.network import TrunkNetwork, average_onto_grid
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
 from cam_lightning.method.acol import class_map_branch
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import before_the_last, layer_shapes, xavier_
+from cam_lightning.method.trunk_layer import before_the_last, layer_shapes, require_trunk, xavier_
 
 
 class Bas(Classification):
@@ -76,8 +76,7 @@ class BackgroundSuppression(TrunkNetwork):
     heads = ("classifier.4", "localizer")
 
     def __init__(self, network: TrunkNetwork, layer: str | int | None = None, units: int = 1024) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=bas needs a network of a trunk and a head; {type(network).__name__} is none")
+        require_trunk(network, "bas")
         if units < 1:
             raise ValueError(f"method.network_part.units is at least 1; got {units}")
         trunk, rest = _split(network.trunk, None if layer is None else str(layer), network.min_size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -20,12 +19,11 @@ from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.method.feature_cache import FeatureCache
 from cam_lightning.method.freeze import freeze_layers
+from cam_lightning.method.optimization import parameter_groups, rate_factor
 from cam_lightning.metric.average_precision import AveragePrecision
 from cam_lightning.metric.classification_error import ClassificationError
 from cam_lightning.metric.images_with_boxes import ImagesWithBoxes
 from cam_lightning.run.earlier import upgraded_state
-
-log = logging.getLogger(__name__)
 
 LOSS = Spec("loss", "number", family="loss")
 
@@ -342,7 +340,7 @@ class Method(LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = self.parameter_groups()
-        factor = self._rate_factor()
+        factor = rate_factor(self.trainer, self.learning_rate, self.scale_learning_rate)
         for group in groups:
             group["lr"] *= factor
         optimizer = self.optimizer(groups)
@@ -352,43 +350,10 @@ class Method(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights and biases, each of kept and of new layers: four groups, empty ones left out."""
-        new_layers = tuple(getattr(self.network, "new_layers", ()))
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                is_new = any(name == layer or name.startswith(f"{layer}.") for layer in new_layers)
-                groups.setdefault((is_new, name.endswith("bias")), []).append(parameter)
-        return [
-            {
-                "params": parameters,
-                "lr": self.learning_rate
-                * (self.new_layer_rate_factor if is_new else 1.0)
-                * (self.bias_rate_factor if is_bias else 1.0),
-                "weight_decay": 0.0 if is_bias else self.weight_decay,
-            }
-            for (is_new, is_bias), parameters in groups.items()
-        ]
-
-    def _rate_factor(self) -> float:
-        """How the linear scaling rule changes the rate; says what a step is made of."""
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None:
-            return 1.0
-        per_process = data.train_dataloader().batch_sampler.batch_size
-        processes, accumulated = self.trainer.world_size, self.trainer.accumulate_grad_batches
-        per_step = per_process * processes * accumulated
-        factor = 1.0 if self.scale_learning_rate is None else per_step / self.scale_learning_rate
-        log.info(
-            "a step sees %d images: %d at once, %d process(es), %d batch(es) accumulated; learning rate %g%s",
-            per_step,
-            per_process,
-            processes,
-            accumulated,
-            self.learning_rate * factor,
-            "" if factor == 1 else f", {self.learning_rate:g} for {self.scale_learning_rate} images",
+        """What the optimizer is called with."""
+        return parameter_groups(
+            self.network, self.learning_rate, self.weight_decay, self.bias_rate_factor, self.new_layer_rate_factor
         )
-        return factor
 
     # --- checkpoints
 

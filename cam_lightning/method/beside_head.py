@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import ClassifierOutput
-from cam_lightning.method.trunk_layer import layer_shapes
+from cam_lightning.method.trunk_layer import layer_shapes, require_trunk
 
 
 class BesideHead(TrunkNetwork):
@@ -19,8 +19,7 @@ class BesideHead(TrunkNetwork):
     classifier: TrunkNetwork
 
     def __init__(self, network: TrunkNetwork, method: str) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method={method} needs a network of a trunk and a head; {type(network).__name__} is none")
+        require_trunk(network, method)
         super().__init__(network.trunk, network.normalization, network.min_size, network.published)
         self.units = layer_shapes(network.trunk, network.min_size, [""])[""][0]
         self.heads = tuple(f"classifier.{head}" for head in network.heads)

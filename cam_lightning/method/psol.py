@@ -15,7 +15,7 @@ from cam_lightning.contracts import Batch, ClassifierOutput, Loss
 from cam_lightning.functional.largest_component import largest_component_boxes
 from cam_lightning.functional.post_processing import PostProcessing
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import layer_shapes
+from cam_lightning.method.trunk_layer import layer_shapes, require_trunk
 
 TWIN = "trunk.regressor."
 """Where the layers of the second trunk are."""
@@ -96,8 +96,7 @@ class BoxRegressor(TrunkNetwork):
     trunk: _Twins
 
     def __init__(self, network: TrunkNetwork, units: int = 512, frozen: bool = False, cells: int = 16) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=psol needs a network of a trunk and a head; {type(network).__name__} is none")
+        require_trunk(network, "psol")
         for option, value in {"units": units, "cells": cells}.items():
             if value < 1:
                 raise ValueError(f"method.network_part.{option} is at least 1; got {value}")

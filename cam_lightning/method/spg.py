@@ -13,7 +13,14 @@ from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
 from cam_lightning.method.acol import unit_range
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import before_the_last, captured, layer_named, layer_shapes, xavier_
+from cam_lightning.method.trunk_layer import (
+    before_the_last,
+    captured,
+    layer_named,
+    layer_shapes,
+    require_trunk,
+    xavier_,
+)
 
 FEW_PIXELS = 30
 """With fewer pixels above the upper threshold, those above `SHARE` of the map's maximum are object instead."""
@@ -106,8 +113,7 @@ class SelfProducedGuidance(TrunkNetwork):
     heads = ("class_conv",)
 
     def __init__(self, network: TrunkNetwork, layers: Sequence[str | int] | None = None, units: int = 512) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=spg needs a network of a trunk and a head; {type(network).__name__} is none")
+        require_trunk(network, "spg")
         if units < 1:
             raise ValueError(f"method.network_part.units is at least 1; got {units}")
         super().__init__(network.trunk, network.normalization, network.min_size, network.published)

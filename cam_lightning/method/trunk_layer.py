@@ -8,7 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.functional.network_input import blank_input, evaluation_mode
+
+
+def require_trunk(network: nn.Module, method: str) -> None:
+    """Raises ValueError, with the method's name, for a network that is not a trunk and a head."""
+    if not isinstance(network, TrunkNetwork):
+        raise ValueError(f"method={method} needs a network of a trunk and a head; {type(network).__name__} is none")
 
 
 def layer_named(trunk: nn.Module, name: str, option: str) -> nn.Module:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import ClassifierOutput
-from cam_lightning.method.trunk_layer import layer_shapes
+from cam_lightning.method.trunk_layer import layer_shapes, require_trunk
 
 
 class TokenSemanticHead(TrunkNetwork):
@@ -22,8 +22,7 @@ class TokenSemanticHead(TrunkNetwork):
     heads = ("semantic",)
 
     def __init__(self, network: TrunkNetwork) -> None:
-        if not isinstance(network, TrunkNetwork):
-            raise ValueError(f"method=ts_cam needs a network of a trunk and a head; {type(network).__name__} is none")
+        require_trunk(network, "ts_cam")
         if hasattr(network, "map_layer"):
             raise ValueError("method=ts_cam replaces the head, and reads a map of patches: use backbone.head=mean")
         super().__init__(network.trunk, network.normalization, network.min_size, network.published)
