@@ -17,8 +17,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from PIL import Image
 
     from cam_lightning.build import instantiate
-    from cam_lightning.dataset.pipeline.datamodule import MOST_WORKERS
     from cam_lightning.dataset.pipeline.option import seed, whole
+    from cam_lightning.dataset.pipeline.worker import MOST_WORKERS
     from cam_lightning.dataset.tool.check import check
     from cam_lightning.dataset.tool.check_text import as_data, as_text
     from cam_lightning.dataset.tool.contact_sheet import sample_sheet

@@ -19,8 +19,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from pathlib import Path
 
     from cam_lightning.build import instantiate
-    from cam_lightning.dataset.pipeline.datamodule import MOST_WORKERS
     from cam_lightning.dataset.pipeline.option import whole
+    from cam_lightning.dataset.pipeline.worker import MOST_WORKERS
     from cam_lightning.dataset.tool.resize import resize
     from cam_lightning.run.progress import bar
 

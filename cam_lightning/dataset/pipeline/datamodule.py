@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from cam_lightning.contracts import Batch
-from cam_lightning.dataset.imagenet import named_classes
+from cam_lightning.dataset.pipeline.chosen_classes import chosen_classes, require_every_class
 from cam_lightning.dataset.pipeline.examples import Examples, collate
 from cam_lightning.dataset.pipeline.option import seed as check_seed
 from cam_lightning.dataset.pipeline.option import share, whole
@@ -30,18 +29,22 @@ from cam_lightning.dataset.pipeline.split import (
     fingerprint,
     first_per_class,
     hold_out,
-    images_per_class,
     keep_classes,
     once_per_image,
     with_every_class,
 )
-from cam_lightning.dataset.pipeline.transform import Augmentation, View, height_and_width
-from cam_lightning.dataset.pipeline.worker import AHEAD, begin_worker, bytes_of_batch, shared_batch, workers_with_room
+from cam_lightning.dataset.pipeline.transform import Augmentation, View, height_and_width, sizes_by_epoch
+from cam_lightning.dataset.pipeline.worker import (
+    AHEAD,
+    MOST_WORKERS,
+    begin_worker,
+    bytes_of_batch,
+    shared_batch,
+    usual_workers,
+    workers_with_room,
+)
 
 log = logging.getLogger(__name__)
-
-MOST_WORKERS = 512
-"""Processes that load images; more than any machine has use for only fill its memory."""
 
 
 class LocalizationDataModule(LightningDataModule):
@@ -100,7 +103,7 @@ class LocalizationDataModule(LightningDataModule):
             self.input_size = height_and_width(image_size)
         except ValueError as error:
             raise ValueError(f"dataset.image_size: {error}") from error
-        self.train_sizes = _sizes_by_epoch(image_size if train_size is None else train_size)
+        self.train_sizes = sizes_by_epoch(image_size if train_size is None else train_size)
         self.batch_size = whole("dataset.batch_size", batch_size, 1)
         self.augmentation = augmentation
         self.val_fraction = share("dataset.val_fraction", val_fraction)
@@ -134,7 +137,7 @@ class LocalizationDataModule(LightningDataModule):
         names, train, test, fullsup = splits = Splits(*self.read_splits())
         if self.classes is None:
             return splits
-        kept = _chosen(self.classes, names)
+        kept = chosen_classes(self.classes, names)
         return Splits(
             [names[i] for i in kept],
             None if train is None else keep_classes(train, kept),
@@ -178,7 +181,7 @@ class LocalizationDataModule(LightningDataModule):
             train = first_per_class(train, self.images_per_class)
         for split_name, split in (("training", train), ("test", test)):
             if split is not None:
-                _require_every_class(split, split_name, names)
+                require_every_class(split, split_name, names)
         if self.test_every > 1:
             test = Subset(test, np.arange(0, len(test), self.test_every))
         test = with_every_class(test_entries, test)
@@ -310,20 +313,11 @@ class LocalizationDataModule(LightningDataModule):
                 bytes_of_batch(min(self.batch_size, len(examples)), list(examples.sizes.values()))
                 for examples in self.examples.values()
             )
-            count = workers_with_room(self._num_workers(), self.num_workers, largest, self._local_processes())
+            processes = self._local_processes()
+            wanted = usual_workers(processes) if self.num_workers is None else self.num_workers
+            count = workers_with_room(wanted, self.num_workers, largest, processes)
             self._found_room = (self.num_workers, count)
         return self._found_room[1]
-
-    def _num_workers(self) -> int:
-        """As asked; else none where the network runs on the same CPU, a share of the cores elsewhere."""
-        if self.num_workers is not None:
-            return self.num_workers
-        if not torch.cuda.is_available():
-            return 0
-        own = len(os.sched_getaffinity(0))
-        # A task of SLURM's is bound to its own share of these already, on clusters that bind tasks.
-        on_node = max(own, int(os.environ.get("SLURM_CPUS_ON_NODE", 0)))
-        return max(1, min(8, own, on_node // self._local_processes()))
 
     def _local_processes(self) -> int:
         return self.trainer.num_devices if self.trainer is not None else 1
@@ -331,45 +325,3 @@ class LocalizationDataModule(LightningDataModule):
 
 def _whole_image(mirrored: bool, height: int, width: int, random: np.random.Generator) -> View:
     return View(0, 0, width, height, mirrored)
-
-
-def _sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
-    """From first epochs to heights and widths; one size is that of every epoch."""
-    # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
-    by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
-    try:
-        pairs = [(whole("its epoch", epoch), side) for epoch, side in (size if by_epoch else [(0, size)])]
-        sizes = {epoch: height_and_width(side) for epoch, side in pairs}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
-    if 0 not in sizes:
-        raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {size}")
-    return sizes
-
-
-def _chosen(classes: Any, names: list[str]) -> list[int]:
-    """Positions of the wanted classes in the dataset's own order."""
-    if isinstance(classes, int) and not isinstance(classes, bool):
-        if not 1 <= classes <= len(names):
-            raise ValueError(f"dataset.classes={classes}, but the dataset has {len(names)} classes")
-        return list(range(classes))
-    classes = classes if isinstance(classes, list | tuple) else [classes]
-    if not classes:
-        raise ValueError("dataset.classes=[] leaves no class; leave it out for all of them")
-    classes = named_classes(classes, names)
-    unknown = [name for name in classes if name not in names]
-    if unknown:
-        raise ValueError(
-            f"dataset.classes names {', '.join(map(repr, unknown))}, not a class of the dataset. "
-            f"Its {len(names)} classes: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
-        )
-    return sorted({names.index(name) for name in classes})
-
-
-def _require_every_class(split: ImageSplit, split_name: str, names: list[str]) -> None:
-    empty = [names[i] for i in np.flatnonzero(images_per_class(split, len(names)) == 0)]
-    if empty:
-        raise ValueError(
-            f"the {split_name} split has no image of {len(empty)} of {len(names)} classes: "
-            f"{', '.join(empty[:10])}. Add images, or choose classes with dataset.classes."
-        )

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
+
+from cam_lightning.dataset.pipeline.option import whole
 
 LONGEST_SIDE = 16_384
 """Pixels of a network's input; what is more has been mistyped, and would fill the memory."""
@@ -48,6 +50,20 @@ def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     if max(height, width) > LONGEST_SIDE:
         raise ValueError(f"an image has at most {LONGEST_SIDE} pixels each way; got the size {size}")
     return height, width
+
+
+def sizes_by_epoch(size: Any) -> dict[int, tuple[int, int]]:
+    """From first epochs to heights and widths; one size is that of every epoch."""
+    # Pairs and no mapping: an override on the command line replaces a list, but would be mixed into a mapping.
+    by_epoch = isinstance(size, Sequence) and any(isinstance(part, Sequence) for part in size)
+    try:
+        pairs = [(whole("its epoch", epoch), side) for epoch, side in (size if by_epoch else [(0, size)])]
+        sizes = {epoch: height_and_width(side) for epoch, side in pairs}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"dataset.train_size: SIZE, [HEIGHT, WIDTH] or [[0, SIZE], [5, SIZE]]; got {size}") from error
+    if 0 not in sizes:
+        raise ValueError(f"dataset.train_size by epoch begins with epoch 0; got {size}")
+    return sizes
 
 
 def resized_view(image_HW3: np.ndarray, view: View | None, size: tuple[int, int]) -> Tensor:

@@ -18,6 +18,8 @@ from cam_lightning.run.interruption import outlive_signals
 
 log = logging.getLogger(__name__)
 
+MOST_WORKERS = 512
+"""Processes that load images; more than any machine has use for only fill its memory."""
 SHARED_MEMORY = Path("/dev/shm")
 """Where torch lays the batches that workers hand on; a container's has 64 MB unless it is told otherwise."""
 AHEAD = 2
@@ -59,6 +61,19 @@ WAY_OUT = (
     f"Give {SHARED_MEMORY} more room (docker run --shm-size=2g, or --ipc=host), or take a smaller dataset.num_workers "
     "or dataset.batch_size; dataset.num_workers=0 needs none"
 )
+
+
+def usual_workers(processes: int) -> int:
+    """How many workers each of `processes` on this machine has, where nobody asked for a number.
+
+    None where the network runs on the same CPU, a share of the cores elsewhere.
+    """
+    if not torch.cuda.is_available():
+        return 0
+    own = len(os.sched_getaffinity(0))
+    # A task of SLURM's is bound to its own share of these already, on clusters that bind tasks.
+    on_node = max(own, int(os.environ.get("SLURM_CPUS_ON_NODE", 0)))
+    return max(1, min(8, own, on_node // processes))
 
 
 def workers_with_room(wanted: int, asked: int | None, batch_bytes: int, processes: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import commands
@@ -17,7 +16,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.augmentation.random_crop import RandomCrop
-from cam_lightning.dataset.pipeline import datamodule
 from cam_lightning.dataset.pipeline.examples import Examples
 from cam_lightning.dataset.pipeline.sampler import Key, TrainBatches
 from cam_lightning.dataset.pipeline.split import Splits
@@ -338,31 +336,6 @@ def test_ranks_share_evaluation_without_padding(stage: str, world_size: int) -> 
         loader: Callable[[], Iterable[Batch]] = getattr(data, stage)
         indices += [index for batch in loader() for index in batch.index_B.tolist()]
     assert sorted(indices) == list(range(len(data.examples[stage.partition("_")[0]])))
-
-
-@pytest.mark.parametrize(
-    ("own", "on_node", "processes", "expected"),
-    [
-        (16, None, 4, 4),
-        (16, None, 1, 8),
-        (3, None, 4, 1),
-        # Under SLURM: four tasks bound to six cores each; four that share 24; a shell's one process that starts two.
-        (6, "24", 4, 6),
-        (24, "24", 4, 6),
-        (6, "6", 2, 3),
-    ],
-)
-def test_processes_of_one_node_share_its_cores_among_their_workers(
-    own: int, on_node: str | None, processes: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(datamodule.os, "sched_getaffinity", lambda process: set(range(own)))
-    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
-    if on_node is not None:
-        monkeypatch.setenv("SLURM_CPUS_ON_NODE", on_node)
-    data = Shapes(num_train=40, num_test=21)
-    data.trainer = SimpleNamespace(num_devices=processes)  # type: ignore[assignment]
-    assert data._num_workers() == expected
 
 
 @pytest.mark.parametrize(("batch_size", "world_size"), [(8, 1), (8, 2), (7, 3), (100, 2)])

@@ -17,7 +17,7 @@ import torch
 from cam_lightning.contracts import Batch
 from cam_lightning.dataset.pipeline import worker
 from cam_lightning.dataset.pipeline.examples import BadImage, Example, collate
-from cam_lightning.dataset.pipeline.worker import bytes_of_batch, shared_batch, workers_with_room
+from cam_lightning.dataset.pipeline.worker import bytes_of_batch, shared_batch, usual_workers, workers_with_room
 from cam_lightning.dataset.shapes import Shapes
 
 DOCKERS = 64 * 2**20
@@ -33,6 +33,34 @@ def example(seed: int, has_mask: bool = False) -> Example:
     image_3HW = torch.randint(0, 256, (3, 6, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
     boxes_N4 = np.full((seed % 3, 4), seed, np.float32)
     return Example(image_3HW, 1, boxes_N4, (40, 60), seed, image_3HW[0] if has_mask else None)
+
+
+@pytest.mark.parametrize(
+    ("own", "on_node", "processes", "expected"),
+    [
+        (16, None, 4, 4),
+        (16, None, 1, 8),
+        (3, None, 4, 1),
+        # Under SLURM: four tasks bound to six cores each; four that share 24; a shell's one process that starts two.
+        (6, "24", 4, 6),
+        (24, "24", 4, 6),
+        (6, "6", 2, 3),
+    ],
+)
+def test_processes_of_one_node_share_its_cores_among_their_workers(
+    own: int, on_node: str | None, processes: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(worker.os, "sched_getaffinity", lambda process: set(range(own)))
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    if on_node is not None:
+        monkeypatch.setenv("SLURM_CPUS_ON_NODE", on_node)
+    assert usual_workers(processes) == expected
+
+
+def test_a_network_on_the_same_processor_loads_its_images_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert usual_workers(1) == 0
 
 
 def test_a_batch_takes_its_largest_image_size() -> None:
