@@ -52,6 +52,7 @@ class OpenImages30k(LocalizationDataModule):
             index = read_metadata(self.metadata / part, proxy=self.proxy and part == "train")
             _require_files(storage, list(index.ids), self.SOURCE)
             if part != "train":
+                _require_masks(index, self.metadata / part)
                 _require_files(masks, [path for path in (*index.masks_M, *index.ignored_N) if path], self.SOURCE)
             splits[part] = MaskedSplit(storage, masks, index)
         return Splits(_names(splits["train"]), splits["train"], splits["test"], splits["val"])
@@ -106,6 +107,16 @@ def _names(split: MaskedSplit) -> list[str]:
     if sorted(folder_of) != list(range(len(folder_of))) or len(set(folder_of.values())) != len(folder_of):
         raise ValueError(f"the WSOL index gives {len(folder_of)} classes the labels {sorted(folder_of)}")
     return [folder_of[label] for label in range(len(folder_of))]
+
+
+def _require_masks(index: WsolMetadata, folder: Path) -> None:
+    """Raises ValueError where some images have masks and others none: a batch holds the masks of all of its images."""
+    without = [path for path, count in zip(index.ids, np.diff(index.first_row_N1).tolist(), strict=True) if not count]
+    if 0 < len(without) < len(index.ids):
+        raise ValueError(
+            f"{folder / 'localization.txt'} has no mask of {without[0]!r} ({len(without):,} of {len(index.ids):,} "
+            "images have none)"
+        )
 
 
 def _require_files(storage: Storage, paths: list[str], source: str) -> None:

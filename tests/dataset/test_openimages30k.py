@@ -122,6 +122,18 @@ def test_masks_may_lie_elsewhere(roots: tuple[Path, Path], tmp_path: Path) -> No
     assert (mask_HW == expected(False)).all()
 
 
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_an_image_without_a_mask_among_others_that_have_theirs_is_said_before_anything_is_trained(
+    roots: tuple[Path, Path], part: str
+) -> None:
+    localization = roots[1] / part / "localization.txt"
+    rows = localization.read_text().splitlines()
+    localization.write_text("\n".join(row for row in rows if not row.startswith(f"{part}/0ph39/0.jpg")))
+    said = rf"{part}/localization.txt has no mask of '{part}/0ph39/0\.jpg' \(1 of 2 images have none\)"
+    with pytest.raises(ValueError, match=said):
+        dataset(roots)
+
+
 def test_what_is_wrong_is_said(roots: tuple[Path, Path]) -> None:
     root, metadata = roots
     (root / "train" / "0ph39" / "1.jpg").unlink()
