@@ -47,7 +47,7 @@ class Remembered:
     """A split of a few images, drawn beforehand, again and again: neither loop waits for images."""
 
     def __init__(self, examples: Any, count: int) -> None:
-        self.ids = examples.ids
+        self.ids, self.sizes = examples.ids, examples.sizes
         self.drawn = [examples[Key(0, index)] for index in range(count)]
 
     def __len__(self) -> int:
