@@ -10,28 +10,29 @@ from typing import Any
 
 from cam_lightning.report.run_record import RunRecord
 
-_BREAK = 3600.0
-"""Seconds without a number after which a run is taken to have stood still, cut off."""
-
 
 def hours(run: RunRecord) -> float | None:
     """Hours from a run's start to its end, times its GPUs; without the time that it stood still, cut off.
 
-    Of a run on CPUs hours of the machine. None where its files do not say.
+    That is from the last number that was logged before it went on, until it went on. Of a run on CPUs hours of the
+    machine. None where its files do not say.
     """
-    times = [_environment(run).get("time"), run.status.get("time")]
-    path = run.path / "metrics.csv"
+    environment, path = _environment(run), run.path / "metrics.csv"
     try:
+        begun = [piece.get("time") for piece in (*(environment.get("earlier") or ()), environment)]
+        times = [*begun, run.status.get("time")]
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
                 times += [row.get("time") for row in csv.DictReader(file)]
-        moments = sorted(datetime.fromisoformat(text).timestamp() for text in times if text)
-    except (TypeError, ValueError, OSError, csv.Error):
+        starts, moments = (
+            {datetime.fromisoformat(text).timestamp() for text in each if text} for each in (begun, times)
+        )
+    except (AttributeError, TypeError, ValueError, OSError, csv.Error):
         return None
     if len(moments) < 2:
         return None
-    gaps = [after - before for before, after in pairwise(moments)]
-    return sum(gap for gap in gaps if gap < _BREAK) * (_num_devices(run) if _gpus(run) else 1) / 3600
+    worked = sum(after - before for before, after in pairwise(sorted(moments)) if after not in starts)
+    return worked * (_num_devices(run) if _gpus(run) else 1) / 3600
 
 
 def device(run: RunRecord) -> str:

@@ -126,6 +126,8 @@ def test_cost_is_of_each_run_without_the_time_that_it_stood_still(runs: Path) ->
     rows += [f"2026-03-04T{time}+00:00,1,0,train/loss,1.0" for time in ("05:10:00", "17:00:00", "17:20:00")]
     (runs / "b" / "metrics.csv").write_text("\n".join(rows) + "\n")
     (runs / "b" / "status.json").write_text(json.dumps({"state": "finished", "time": "2026-03-04T17:30:00+00:00"}))
+    environment = {"time": "2026-03-04T17:00:00+00:00", "earlier": [{"time": "2026-03-04T05:00:00+00:00"}]}
+    (runs / "b" / "environment.json").write_text(json.dumps(environment))
     (board,) = boards_of(runs)
     costs = {cost.name: cost for cost in board.costs}
     assert costs["HideAndSeek"].hours is not None
@@ -134,6 +136,35 @@ def test_cost_is_of_each_run_without_the_time_that_it_stood_still(runs: Path) ->
     assert costs["Classification"].hours.mean == pytest.approx(40 / 60)
     assert costs["Classification"].seeds == [0, 1]
     assert costs["Classification"].device == "CPU, 4 cores"
+
+
+@pytest.mark.parametrize(
+    ("went_on", "worked"),
+    [
+        ("05:40:00", 10 + 20),  # half an hour later, which is no less a pause than a night
+        (None, 60),  # nothing was logged for most of an hour, and it worked all the same
+    ],
+)
+def test_a_pause_is_what_lies_before_a_run_went_on_however_long(
+    tmp_path: Path, went_on: str | None, worked: int
+) -> None:
+    run = make(tmp_path / "runs" / "a", "Classification", 0, 0.5, minutes=60)
+    (run / "metrics.csv").write_text("time,step,epoch,key,value\n2026-03-04T05:10:00+00:00,1,0,train/loss,1.0\n")
+    environment = json.loads((run / "environment.json").read_text())
+    if went_on is not None:
+        environment |= {"time": f"2026-03-04T{went_on}+00:00", "earlier": [{"time": environment["time"]}]}
+    (run / "environment.json").write_text(json.dumps(environment))
+    (board,) = boards_of(tmp_path / "runs")
+    assert board.costs[0].hours is not None
+    assert board.costs[0].hours.mean == pytest.approx(worked / 60)
+
+
+def test_an_evaluation_that_logs_at_its_end_alone_took_all_of_its_hours(tmp_path: Path) -> None:
+    run = make(tmp_path / "runs" / "a", "Classification", 0, 0.5, minutes=150)
+    (run / "metrics.csv").write_text("time,step,epoch,key,value\n2026-03-04T07:30:00+00:00,0,0,test/loss,1.0\n")
+    (board,) = boards_of(tmp_path / "runs")
+    assert board.costs[0].hours is not None
+    assert board.costs[0].hours.mean == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize(("cores", "words"), [(1, "CPU, 1 core"), (2, "CPU, 2 cores"), (None, "")])
