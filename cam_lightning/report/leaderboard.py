@@ -11,7 +11,8 @@ from cam_lightning.report.chart import LineChart, Series, line_chart, percent
 from cam_lightning.report.number import in_words, said
 from cam_lightning.report.run_cost import device, hours
 from cam_lightning.report.run_record import RunRecord, read_threshold_curves
-from cam_lightning.report.split_results import arm_in_words, in_order, spec_of, split_of
+from cam_lightning.report.same_test import baselines_by_size, by_test_images
+from cam_lightning.report.split_results import in_order, spec_of, split_of
 from cam_lightning.report.sweep_table import Measure, Row, SweepTable, fewer_values, is_number, measured, sweep_table
 
 RULES = {"": "fixed", "@selected": "selected", "@label_free": "label-free", "@oracle": "oracle"}
@@ -62,6 +63,7 @@ class Cost(NamedTuple):
     seeds: list[Any]
     hours: Measure | None
     device: str
+    """Each that its runs had."""
 
 
 class Board(NamedTuple):
@@ -75,20 +77,19 @@ class Board(NamedTuple):
 
 
 def leaderboard(records: Sequence[RunRecord]) -> list[Board]:
-    """A board for every dataset and size of test split among the finished runs.
+    """A board for every set of test images among the finished runs.
 
     Raises ValueError where no run has a result on a test split.
     """
-    by_data: dict[tuple[str, float | None], list[RunRecord]] = {}
-    for record in records:
-        if record.status.get("state") == "finished" and any(split_of(key) == "test" for key in record.numbers):
-            data = str((record.config.get("dataset") or {}).get("_target_", "unknown data")).rpartition(".")[2]
-            # An evaluation's checkpoint says which seed it is of, and makes no method of it.
-            config = {key: value for key, value in record.config.items() if key != "checkpoint"}
-            by_data.setdefault((data, record.numbers.get("test/num_images")), []).append(record._replace(config=config))
-    if not by_data:
+    tested = [
+        # An evaluation's checkpoint says which seed it is of, and makes no method of it.
+        record._replace(config={key: value for key, value in record.config.items() if key != "checkpoint"})
+        for record in records
+        if record.status.get("state") == "finished" and any(split_of(key) == "test" for key in record.numbers)
+    ]
+    if not tested:
         raise ValueError("no run has finished with results on a test split, so there is nothing to compare")
-    return [_board(f"{data}, {count or 0:,.0f} test images", runs) for (data, count), runs in by_data.items()]
+    return [_board(title, runs) for title, runs in by_test_images(tested).items()]
 
 
 def _board(title: str, runs: list[RunRecord]) -> Board:
@@ -140,8 +141,9 @@ class _Shown:
         specs = {key: spec for run in self.runs for key, spec in run.specs.items()}
         keys = dict.fromkeys(key for run in self.runs for key in run.numbers if split_of(key) == "test")
         self.specs = {key: spec_of(key, specs) for key in in_order(keys, specs)}
-        self.baselines = list(dict.fromkeys(spec.arm for spec in self.specs.values() if spec.is_baseline))
-        """Arms of boxes that see nothing."""
+        arms = dict.fromkeys(spec.arm for spec in self.specs.values() if spec.is_baseline)
+        self.baselines = list(baselines_by_size(self.runs, arms))
+        """Boxes that see nothing: name, arm and runs of each."""
         further = (spec.arm for spec in self.specs.values() if spec.arm and not spec.is_baseline)
         self.arms = ["", *dict.fromkeys(further)]
         """The runs' own, which has no name, and those by further maps and boxes."""
@@ -217,24 +219,21 @@ def _plate(title: str, note: str, columns: list[Column], shown: _Shown) -> Plate
             if not arm or any(cell.measure for cell in cells):
                 rows.append(Standing(f"{name}, {arm}" if arm else name, False, row.finished, cells))
     rows.sort(key=_rank(columns))
-    for arm in shown.baselines:
-        cells = _cells(columns, arm, shown.runs, shown)
+    for name, arm, runs in shown.baselines:
+        cells = _cells(columns, arm, runs, shown)
         if any(cell.measure for cell in cells):
-            rows.append(Standing(arm_in_words(arm), True, shown.runs, cells))
+            rows.append(Standing(name, True, runs, cells))
     return Plate(title, note, columns, rows)
 
 
 def _cells(columns: list[Column], arm: str, runs: list[RunRecord], shown: _Shown) -> list[Cell]:
-    return [_cell(_of_arm(column.key, arm), runs, shown.specs[column.key]) for column in columns]
+    keys = [(_of_arm(column.key, arm), shown.specs[column.key]) for column in columns]
+    return [Cell(key, spec, measured(run.numbers.get(key) for run in runs)) for key, spec in keys]
 
 
 def _of_arm(key: str, arm: str) -> str:
     split = split_of(key)
     return f"{split}/{arm}/{key.removeprefix(f'{split}/')}" if arm else key
-
-
-def _cell(key: str, runs: list[RunRecord], spec: Spec) -> Cell:
-    return Cell(key, spec, measured(run.numbers.get(key) for run in runs))
 
 
 def _rank(columns: list[Column]) -> Callable[[Standing], tuple[bool, float]]:
@@ -252,7 +251,8 @@ def _rank(columns: list[Column]) -> Callable[[Standing], tuple[bool, float]]:
 
 def _cost(name: str, row: Row) -> Cost:
     seeds = sorted((run.config.get("seed") for run in row.finished), key=repr)
-    return Cost(name, seeds, measured(hours(run) for run in row.finished), device(row.finished[0]))
+    devices = dict.fromkeys(filter(None, map(device, row.finished)))
+    return Cost(name, seeds, measured(hours(run) for run in row.finished), " and ".join(devices))
 
 
 def threshold_chart(shown: _Shown) -> LineChart | None:
@@ -273,10 +273,10 @@ def threshold_chart(shown: _Shown) -> LineChart | None:
             lines.append(Series(name, points, [""] * len(points), f"{said(spec, lowest)} at {threshold:g}"))
     if not lines and not levels:
         return None
-    for arm in shown.baselines:
-        level = measured(run.numbers.get(_of_arm(KNOWN, arm)) for run in shown.runs)
+    for name, arm, runs in shown.baselines:
+        level = measured(run.numbers.get(_of_arm(KNOWN, arm)) for run in runs)
         if level is not None:
-            levels.append((arm_in_words(arm), level.mean))
+            levels.append((name, level.mean))
     lines += [Series(name, [(0.0, y), (1.0, y)], ["", ""], said(spec, y), is_baseline=True) for name, y in levels]
     return line_chart(
         "GT-known error over thresholds", lines, "threshold on the map", percent, (0, 1), (0, 1),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cam_lightning.report.html import TEMPLATES
 from cam_lightning.report.leaderboard import Board
-from cam_lightning.report.leaderboard_text import COST_HEADER, best, cells, cost_cells, header
+from cam_lightning.report.leaderboard_text import COST_HEADER, SPREAD, best, cells, cost_cells, header
 from cam_lightning.run.file import write_text
 
 
@@ -21,6 +21,7 @@ def write_leaderboard(boards: Sequence[Board], path: Path, title: str) -> Path:
         best=best,
         cost_header=COST_HEADER,
         cost_cells=cost_cells,
+        spread=SPREAD,
     )
     write_text(path, page)
     return path

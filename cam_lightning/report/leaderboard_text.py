@@ -49,6 +49,10 @@ def best(plate: Plate) -> list[set[int]]:
     return found
 
 
+SPREAD = (
+    "Mean ± sample standard deviation over seeds, where there are several; of a box that sees nothing over the runs of "
+    "all methods, whose classes it has."
+)
 COST_HEADER = ["method", "seeds", "hours each", "device"]
 
 
@@ -75,7 +79,7 @@ def as_markdown(boards: Sequence[Board]) -> str:
             lines += [*_markdown(header(plate), rows), ""]
         lines += ["### Cost", "", *_markdown(COST_HEADER, [cost_cells(cost) for cost in board.costs]), ""]
         lines += [f"- {note}" for note in board.notes] + [""] * bool(board.notes)
-    lines.append("Mean ± sample standard deviation over seeds, where there are several.")
+    lines.append(SPREAD)
     return "\n".join(lines) + "\n"
 
 

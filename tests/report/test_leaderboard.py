@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -19,6 +20,7 @@ from cam_lightning.report.leaderboard_html import write_leaderboard
 from cam_lightning.report.leaderboard_text import as_csv, as_latex, as_markdown, best
 from cam_lightning.report.run_record import read_run
 from cam_lightning.report.sweep_table import find_runs
+from cam_lightning.run.prediction_table import Prediction, write_predictions
 from experiments.leaderboard import main
 
 HOSTILE = "<b>A&B_100%</b>"
@@ -296,3 +298,63 @@ def test_the_command(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "error: no run has finished with results on a test split" in capsys.readouterr().err
     assert main([str(tmp_path / "nowhere")]) == 2
     assert read_run(runs / "b").numbers["test/gt_known_error"] == 0.5
+
+
+def predictions(run: Path, *ids: str) -> None:
+    """As much of a run's table of predictions as says which images it has seen."""
+    write_predictions(run / "predictions.csv", [Prediction(identity) for identity in ids])
+
+
+def test_equally_many_other_images_are_another_board(tmp_path: Path) -> None:
+    """Imagenette and Imagewoof both have 500 official validation photos; copies of one may lie in other folders."""
+    for name, root, ids in (
+        ("a0", "imagenette2", ("val/n01440764/ILSVRC2012_val_1.JPEG", "train/n02102040/ILSVRC2012_val_2.JPEG")),
+        ("a1", "imagenette2-160.zip", ("val/n02102040/ILSVRC2012_val_2.JPEG", "val/n01440764/ILSVRC2012_val_1.JPEG")),
+        ("woof", "imagewoof2", ("val/n02086240/ILSVRC2012_val_3.JPEG", "val/n02087394/ILSVRC2012_val_4.JPEG")),
+        ("silent", "elsewhere", ()),
+    ):
+        run = make(tmp_path / name, "Classification", 0, 0.5)
+        config = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(config.replace("mine.Birds}", f"mine.Birds, root: /data/{root}}}"))
+        if ids:
+            predictions(run, *ids)
+    found = {board.title: {run.path.name for row in board.plates[0].rows for run in row.runs}
+             for board in boards_of(tmp_path)}  # fmt: skip
+    assert found == {
+        "Birds, 40 test images, set 1: imagenette2, imagenette2-160.zip": {"a0", "a1"},
+        "Birds, 40 test images, not known which: elsewhere": {"silent"},
+        "Birds, 40 test images, set 3: imagewoof2": {"woof"},
+    }
+    shutil.rmtree(tmp_path / "woof")
+    (board,) = boards_of(tmp_path)
+    assert board.title == "Birds, 40 test images"
+    assert {run.path.name for row in board.plates[0].rows for run in row.runs} == {"a0", "a1", "silent"}
+
+
+def test_images_of_several_classes_are_told_by_their_own_names(tmp_path: Path) -> None:
+    for name, image in (("a", "2007_000027"), ("b", "2008_000008")):
+        predictions(make(tmp_path / name, "MultiLabel", 0, 0.5), f"{image}/person", f"{image}/horse")
+    assert len(boards_of(tmp_path)) == 2
+
+
+def test_centre_boxes_of_several_sizes_have_no_mean(tmp_path: Path) -> None:
+    for name, size, error in (("a", 0.75, 0.5), ("b", 0.75, 0.5), ("c", 0.65, 0.3)):
+        results = {"protocol/baseline/centre_box": size, "test/baseline/centre_box/gt_known_error": error}
+        make(tmp_path / name, f"Method{name}", 0, 0.6, results=results)
+    (board,) = boards_of(tmp_path)
+    blind = {row.name: row.cells[0].measure for row in board.plates[0].rows if row.is_baseline}
+    assert blind["baseline: centre box of 0.75"] == (0.5, 0.0)
+    assert blind["baseline: centre box of 0.65"] == (0.3, None)
+    assert blind["baseline: whole image"] == (pytest.approx(0.7), pytest.approx(0))
+    assert board.chart is not None
+    assert ("baseline: centre box of 0.65", "30.00%") in {(line.label, line.value) for line in board.chart.lines}
+
+
+def test_runs_of_two_machines_name_both(tmp_path: Path) -> None:
+    for seed, cores in enumerate((2, 4, 2)):
+        run = make(tmp_path / f"{seed}", "Classification", seed, 0.5)
+        environment = json.loads((run / "environment.json").read_text())
+        environment["devices"]["cores"] = cores
+        (run / "environment.json").write_text(json.dumps(environment))
+    (board,) = boards_of(tmp_path)
+    assert [cost.device for cost in board.costs] == ["CPU, 2 cores and CPU, 4 cores"]
