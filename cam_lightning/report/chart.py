@@ -11,6 +11,9 @@ WIDTH, HEIGHT = 360, 216
 """Of the plate, in SVG units: near the pixels of a phone's column, so that text keeps its size everywhere."""
 LEFT, RIGHT, TOP, BOTTOM = 40, 352, 10, 190
 
+COLOURS = 12
+"""Of lines in `report.css`; a line of more than so many has the colour of an earlier one."""
+
 Format = Callable[[float], str]
 
 
@@ -96,7 +99,8 @@ def line_chart(
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in _thinned(places))
         with_dots = len(places) <= 30
         dots = [(round(x, 1), round(y, 1), n) for (x, y), n in zip(places, one.notes, strict=True)]
-        style = f"{'baseline dash' if one.is_baseline else 'line'}{styles[one.is_baseline]}"
+        number = styles[one.is_baseline]
+        style = f"baseline dash{number}" if one.is_baseline else f"line{number % COLOURS}"
         styles[one.is_baseline] += 1
         lines.append(Line(one.label, one.value, style, path, dots if with_dots else []))
     return LineChart(

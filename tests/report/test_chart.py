@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_lightning.report.chart import BOTTOM, LEFT, RIGHT, TOP, Series, histogram, line_chart, round_numbers
+from cam_lightning.report import chart
+from cam_lightning.report.chart import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Series, histogram, line_chart, round_numbers
 
 
 def _line(points: list[tuple[float, float]]) -> Series:
@@ -75,3 +78,14 @@ def test_bars_are_stacked_in_proportion() -> None:
     assert empty[1] == 0
     assert chart.bars[1].note == "0.50 to 1.00: 0 class right, 4 class wrong"
     assert chart.rule == (LEFT + RIGHT) / 2
+
+
+def test_a_dozen_lines_have_a_colour_each_that_the_page_knows() -> None:
+    series = [_line([(0, 0), (1, 1)]) for _ in range(COLOURS + 1)]
+    styles = [line.style for line in line_chart("t", series, "x", str, (0, 1), (0, 1)).lines]
+    assert len(set(styles[:COLOURS])) == COLOURS
+    assert styles[COLOURS] == styles[0]
+    css = (Path(chart.__file__).parent / "template" / "report.css").read_text()
+    colours = {style: re.search(rf"--{style}: (light-dark\(.+\));", css) for style in styles}
+    assert len({found[1] for found in colours.values() if found}) == COLOURS
+    assert all(f".{style} {{ color: var(--{style}); }}" in css for style in styles)
