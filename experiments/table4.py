@@ -3,7 +3,8 @@
 Four runs below FOLDER, each with the options given: `full`, a linear SVM on features of whole photos; `train_boxes`,
 where its class activation maps find the training photos' birds (those of the test photos `full` has found); `crop`,
 the SVM on features of these boxes; `bbox`, on those of the ground-truth boxes. Prints a table. A run that FOLDER holds
-finished is not run again; one that was cut off is begun anew, and finds the features that it had computed.
+finished is not run again, and a line says so where it was made with other options; one that was cut off is begun anew,
+and finds the features that it had computed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.prediction_table import read_predictions
+from experiments.kept import tell_if_made_otherwise
 
 PAPER = {"full": 63.0, "crop": 67.8, "bbox": 70.5}
 """Accuracy in per cent, with GoogLeNet-GAP's features."""
@@ -55,6 +57,7 @@ def commands(folder: Path, options: list[str]) -> dict[str, list[str]]:
 def finished(path: Path, command: list[str]) -> bool:
     """Sees to it that a run is there, finished; whether it is."""
     if RunDirectory(path).read_status().get("state") == "finished":
+        tell_if_made_otherwise(path, command)
         return True
     if (path / "status.json").is_file():
         shutil.rmtree(path)

@@ -14,6 +14,7 @@ import pytest
 from cam_lightning.launch.argument import readable
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.run.place import CONF, VERSION_BASE
+from experiments.maps.__main__ import main
 from experiments.maps.runs import CHEAP, DEAR, NETWORKS, maps_table
 from experiments.maps.table import COLUMNS, markdown, read_rows, spreadsheet
 from experiments.paper.runs import planned
@@ -74,6 +75,24 @@ def test_the_table_has_a_line_for_every_map_of_what_is_finished(tmp_path: Path) 
     assert len(read) == len(rows)
     assert (read[1]["map"], read[1]["insertion"]) == ("grad_cam", "")
     assert float(read[1]["deletion"]) == pytest.approx(0.21)
+
+
+def test_the_page_says_of_how_many_photos_its_runs_are_whatever_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["maps", str(tmp_path), "--report-only"])
+    with pytest.raises(SystemExit, match="holds no finished run"):
+        main()
+    run = tmp_path / "googlenet" / "cheap" / "0"
+    finished(run, CHEAP, 0.2)
+    results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(results | {"protocol/evaluator/deletion_insertion/every": 5}))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    text = (tmp_path / "maps.md").read_text()
+    assert "every 5th photo" in text
+    assert "every 20th" not in text
 
 
 def test_the_command_lists_what_it_would_run(tmp_path: Path) -> None:

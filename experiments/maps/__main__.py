@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from experiments.maps.runs import NETWORKS, maps_table
-from experiments.maps.table import markdown, read_rows, spreadsheet
+from experiments.maps.table import every_of, markdown, read_rows, spreadsheet
 from experiments.paper.__main__ import given_weights
 from experiments.paper.runs import planned, run_missing
 
@@ -42,7 +42,10 @@ def main() -> None:
         return
     complete = arguments.report_only or run_missing(plan)
     rows = read_rows(folder)
-    text = markdown(rows, arguments.every)
+    if not rows:
+        sys.exit(f"error: {folder} holds no finished run")
+    # As the runs that are there had it, whatever is asked for now.
+    text = markdown(rows, every_of(folder) or arguments.every)
     (folder / "maps.md").write_text(text, encoding="utf-8")
     (folder / "maps.csv").write_text(spreadsheet(rows), encoding="utf-8")
     print(text)

@@ -54,6 +54,14 @@ def read_rows(folder: Path) -> list[Row]:
     return rows
 
 
+def every_of(folder: Path) -> int | None:
+    """Of how many photos one was looked at for faithfulness, by the runs that are there; None where they differ."""
+    key = "protocol/evaluator/deletion_insertion/every"
+    runs = [folder / network / "cheap" / "0" for network in NETWORKS]
+    found = {_results(run).get(key) for run in runs if state(run) == "finished"}
+    return found.pop() if len(found) == 1 else None
+
+
 def _controls(network: Path) -> Iterator[Row]:
     """CAM of random weights, and the box that sees nothing."""
     run_dir = network / "random_weights" / "0"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cam_lightning.run.directory import RunDirectory
+from experiments.kept import tell_if_made_otherwise
 from experiments.paper.table import Run, Table
 
 
@@ -86,11 +87,13 @@ def state(path: Path) -> str:
 def run_missing(jobs: Sequence[Job]) -> bool:
     """Runs every job that is not finished and can be, and goes on after one that fails; whether all are finished.
 
+    A line says of a finished one that it was made with other options than those given now.
     A training that was cut off is resumed; an evaluation is made anew.
     """
     complete = True
     for number, job in enumerate(jobs, start=1):
         if state(job.path) == "finished":
+            tell_if_made_otherwise(job.path, job.command)
             continue
         lacks = job.lacks
         if not lacks and job.run.of and state(job.path.parents[1] / job.run.of / str(job.seed)) != "finished":

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from experiments.kept import made_otherwise
 from experiments.paper.outcome import Outcome, provenance, verdict
 from experiments.paper.page import Code, Grid, Section
 from experiments.paper.runs import Job, state
@@ -130,7 +131,8 @@ def _claims(table: Table, outcomes: Mapping[str, Outcome]) -> Grid:
 
 
 def _provenance(shown: Sequence[Outcome], plan: Sequence[Job]) -> Grid:
-    said = {job.path: job.said for job in plan}
+    # As it is typed now, where that is what was run.
+    said = {job.path: job.said for job in plan if not made_otherwise(job.path, job.command)}
     rows = []
     for outcome in shown:
         made = [provenance(path) for path in outcome.paths]
