@@ -1,6 +1,6 @@
 """Any runs as a leaderboard: `python -m experiments.leaderboard RUNS… [--output FOLDER]`.
 
-RUNS are runs, sweeps, or folders of runs. Prints Markdown;
+RUNS are runs, sweeps, or folders of these. Prints Markdown;
 `--output` gets `leaderboard.html`, `.md`, `.csv` and `.tex`.
 """
 
@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from cam_lightning.report.found_runs import find_runs
 from cam_lightning.report.leaderboard import leaderboard
 from cam_lightning.report.leaderboard_html import write_leaderboard
 from cam_lightning.report.leaderboard_text import as_csv, as_latex, as_markdown
-from cam_lightning.report.sweep_table import find_runs
 from cam_lightning.run.file import write_text
 from cam_lightning.run.printing import outlive_reader
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code, which is 2 where nothing can be shown."""
     outlive_reader()
     parser = argparse.ArgumentParser(prog="python -m experiments.leaderboard", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="runs, sweeps, or folders of runs")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="runs, sweeps, or folders of these")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="gets leaderboard.html, .md, .csv and .tex")
     parser.add_argument("--title", default="Leaderboard", help="of the page")
     given = parser.parse_args(arguments)

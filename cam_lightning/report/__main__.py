@@ -21,9 +21,10 @@ def write_reports(
     `results.md` and `results.csv`. A run that ended without a page of its own gets one. Raises ValueError where there
     are no runs, or no such result; OSError where `output` cannot be written.
     """
+    from cam_lightning.report.found_runs import find_runs
     from cam_lightning.report.html import write_missing_report
     from cam_lightning.report.sweep_html import write_sweep_report
-    from cam_lightning.report.sweep_table import find_runs, sweep_table
+    from cam_lightning.report.sweep_table import sweep_table
     from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
 
     runs = find_runs(folders)
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code, which is 2 where nothing can be shown."""
     outlive_reader()
     parser = argparse.ArgumentParser(prog="python -m cam_lightning.report", description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep, any folder of runs, or a run")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or a folder of these")
     parser.add_argument("--by", metavar="KEY", help="the result that orders the table, such as test/gt_known_error")
     parser.add_argument("--keys", nargs="+", metavar="KEY", help="the results shown; by default the headlines")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how the table is printed")

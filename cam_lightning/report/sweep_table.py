@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from cam_lightning.contracts import Spec
 from cam_lightning.report.number import ABSENT, said_over_runs
-from cam_lightning.report.run_record import RunRecord, read_run
+from cam_lightning.report.run_record import RunRecord
 from cam_lightning.report.split_results import in_order, spec_of, split_of
 from cam_lightning.run.choice import nearest
 from cam_lightning.run.option import declared, is_meta
@@ -61,21 +61,6 @@ class SweepTable(NamedTuple):
     rows: list[Row]
     unfinished: list[Unfinished]
     notes: list[str]
-
-
-def find_runs(folders: Iterable[Path]) -> list[RunRecord]:
-    """The run directories among `folders` and directly below them; ValueError for a folder that has none."""
-    found: list[Path] = []
-    for folder in folders:
-        runs = [folder] if _is_run(folder) else sorted(path for path in folder.glob("*/") if _is_run(path))
-        if not runs:
-            raise ValueError(f"{folder} is neither a run's directory nor a folder of such (none has a status.json)")
-        found += [run for run in runs if run not in found]
-    return [read_run(path) for path in found]
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "status.json").is_file()
 
 
 def sweep_table(records: list[RunRecord], by: str | None = None, keys: list[str] | None = None) -> SweepTable:

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from report_world import specs_of, stored
 
+from cam_lightning.report.found_runs import find_runs
 from cam_lightning.report.leaderboard import Board, leaderboard
 from cam_lightning.report.leaderboard_html import write_leaderboard
 from cam_lightning.report.leaderboard_text import as_csv, as_latex, as_markdown, best
 from cam_lightning.report.run_record import read_run
-from cam_lightning.report.sweep_table import find_runs
 from cam_lightning.run.prediction_table import Prediction, write_predictions
 from experiments.leaderboard import main
 

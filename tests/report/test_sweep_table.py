@@ -18,8 +18,9 @@ from report_world import LOSS, specs_of, stored
 
 from cam_lightning.contracts import Spec
 from cam_lightning.report.__main__ import main, write_reports
+from cam_lightning.report.found_runs import find_runs
 from cam_lightning.report.sweep_html import side_by_side
-from cam_lightning.report.sweep_table import SweepTable, find_runs, sweep_table
+from cam_lightning.report.sweep_table import SweepTable, sweep_table
 from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
 
 TOP1 = "test/localization_error/top1"
@@ -307,6 +308,16 @@ def test_runs_are_found_once_in_sweeps_and_by_themselves(make: Make, tmp_path: P
     (tmp_path / "sweep" / "earlier" / "a.1" / "status.json").write_text("{}")
     found = find_runs([one, tmp_path / "sweep"])
     assert [record.path.name for record in found] == ["a", "b"]
+    # A folder of runs holds sweeps beside single runs, and tables whose rows have a folder for their seeds.
+    single = tmp_path / "alone"
+    single.mkdir()
+    (single / "status.json").write_text("{}")
+    seed = tmp_path / "paper" / "imagenette" / "gap" / "0"
+    (seed / "checkpoints" / "status.json").mkdir(parents=True)
+    (seed / "status.json").write_text("{}")
+    (tmp_path / ".trash" / "c").mkdir(parents=True)
+    (tmp_path / ".trash" / "c" / "status.json").write_text("{}")
+    assert [record.path for record in find_runs([tmp_path])] == [single, seed, one, tmp_path / "sweep" / "b"]
     with pytest.raises(ValueError, match="neither a run's directory nor a folder of such"):
         find_runs([tmp_path / "nowhere"])
 
