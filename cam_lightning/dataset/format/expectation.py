@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from cam_lightning.dataset.format.box_table import read_csv
 from cam_lightning.dataset.imagenet import imagenet_classes, imagenet_names
+from cam_lightning.run.choice import nearest
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 
@@ -76,9 +76,10 @@ class Expectations:
             raise ValueError(f"{where} {name!r} is the name of several outputs, {found}: give the number of the one")
         if not found:
             last = len(self.names) - 1
-            close = difflib.get_close_matches(name, self.names, n=3)
-            hint = f"; close: {', '.join(close)}" if close else ""
-            raise ValueError(f"{where} {name!r} is none of the network's classes: give a name, or 0 to {last}{hint}")
+            raise ValueError(
+                f"{where} {name!r} is none of the network's classes: give a name, or 0 to {last}; there are "
+                f"{nearest(name, self.names)}"
+            )
         return found[0]
 
     def _positions(self, name: str) -> list[int]:

@@ -29,7 +29,7 @@ def test_imagenet_s_two_cranes_are_told_apart_by_their_ids() -> None:
 
 
 def test_a_misspelt_class_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"give a name, or 0 to 999; close: .*zebra"):
+    with pytest.raises(ValueError, match=r"give a name, or 0 to 999; there are zebra, .* \(and 99\d more\)"):
         Expectations(IMAGENET, "zebar")
 
 
