@@ -137,7 +137,9 @@ def _csv(problems: list[tuple[str, str]]) -> str:
 def _folder(name: str, value: object) -> Path:
     path = Path(str(value)).expanduser()
     if not path.is_dir():
-        raise FileNotFoundError(f"{name}={path} is not a folder")
+        is_of_run = name != "masks" and (path.absolute().parent.parent / "status.json").is_file()
+        hint = f": a run writes it with callback.localization.sinks.maps.splits=[{path.name}]" if is_of_run else ""
+        raise FileNotFoundError(f"{name}={path} is not a folder{hint}")
     return path
 
 

@@ -197,7 +197,13 @@ def test_folders_that_do_not_fit_are_said_to(
             job({**folders, **changed}, tmp_path, monkeypatch)
 
     fails(ValueError, "needs maps=FOLDER metadata=FOLDER; no maps given", maps=None)
-    fails(FileNotFoundError, "metadata=.*nowhere is not a folder", metadata=tmp_path / "nowhere")
+    fails(FileNotFoundError, "metadata=.*nowhere is not a folder$", metadata=tmp_path / "nowhere")
+    fails(FileNotFoundError, "^metadata=nowhere is not a folder$", metadata="nowhere")
+    run = tmp_path / "a run"
+    run.mkdir()
+    (run / "status.json").write_text("{}")
+    hint = r"is not a folder: a run writes it with callback\.localization\.sinks\.maps\.splits=\[test\]"
+    fails(FileNotFoundError, rf"maps=.*a run/maps/test {hint}", maps=run / "maps" / "test")
     fails(FileNotFoundError, "image_ids.txt does not exist", metadata=tmp_path)
     fails(ValueError, r"holds none of 8 maps, such as a/good 1\.jpg\.npy", maps=tmp_path)
     fails(ValueError, "names no masks", masks=tmp_path)
