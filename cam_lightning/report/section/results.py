@@ -106,6 +106,8 @@ def _row(results: SplitResults, name: str) -> ResultRow:
     if len(known) > 1 and spec.better is not None:
         optimum = (min if spec.better == "lower" else max)(known.values())
         best = {i for i, value in known.items() if value == optimum}
+        # Where all are alike none is better.
+        best = best if len(best) < len(known) else set()
     return ResultRow(
         spec.title,
         results.varies(name),

@@ -105,6 +105,16 @@ def test_further_maps_have_columns_and_what_was_counted_for_them_a_row() -> None
     ]
 
 
+def test_where_all_are_alike_none_is_best() -> None:
+    values = {
+        "test/gt_known_error": 1.0,
+        "test/baseline/centre_box/gt_known_error": 1.0,
+        "test/baseline/whole_image/gt_known_error": 1.0,
+    }
+    assert [row.best for row in table_of(values).rows] == [set()]
+    assert [row.best for row in table_of(values | {"test/gt_known_error": 0.5}).rows] == [{0}]
+
+
 def test_a_number_that_was_not_finite_is_said_to_be_so_and_is_never_best() -> None:
     values = {"test/gt_known_error": None, "test/baseline/centre_box/gt_known_error": 0.75}
     assert [(row.cells, row.best) for row in table_of(values).rows] == [(["not finite", "75.00%"], set())]
