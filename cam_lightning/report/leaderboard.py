@@ -109,14 +109,15 @@ def _board(title: str, runs: list[RunRecord]) -> Board:
         if key not in swept:
             families.setdefault(shown.specs[key].family or shown.specs[key].title, []).append(key)
     few = [key for of_family in families.values() if len(of_family) < _MANY for key in of_family]
-    plates.append(_plate("Further metrics", "", [Column(key, shown.specs[key].title) for key in few], shown))
+    if few:
+        plates.append(_plate("Further metrics", "", [Column(key, shown.specs[key].title) for key in few], shown))
     for family, of_family in families.items():
         if len(of_family) >= _MANY:
             columns = [Column(key, shown.specs[key].label or shown.specs[key].title) for key in of_family]
             plates.append(_plate(in_words(family), "", columns, shown))
     costs = [_cost(name, row) for name, row in zip(shown.names, shown.rows, strict=True)]
     notes = [*table.notes, *_missing_values(plates, table), *_differences(table, shown)]
-    return Board(title, [plate for plate in plates if plate.columns], threshold_chart(shown), costs, notes)
+    return Board(title, plates, threshold_chart(shown), costs, notes)
 
 
 _MANY = 3

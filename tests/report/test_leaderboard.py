@@ -358,3 +358,17 @@ def test_runs_of_two_machines_name_both(tmp_path: Path) -> None:
         (run / "environment.json").write_text(json.dumps(environment))
     (board,) = boards_of(tmp_path)
     assert [cost.device for cost in board.costs] == ["CPU, 2 cores and CPU, 4 cores"]
+
+
+def test_runs_of_which_no_number_is_better_than_another_have_no_table_and_lose_no_other_board(tmp_path: Path) -> None:
+    """A probe of images without boxes, for one, may have counts alone."""
+    run = make(tmp_path / "counts", "Classification", 0, 0.5)
+    results = {"test/num_images": 7, "specs": {"test/num_images": {"title": "images", "kind": "count", "better": None}}}
+    (run / "results.json").write_text(json.dumps(results))
+    (run / "threshold_curves.json").unlink()
+    make(tmp_path / "others", "Classification", 0, 0.5)
+    boards = boards_of(tmp_path)
+    assert {board.title: bool(board.plates) for board in boards} == {
+        "Birds, 7 test images": False, "Birds, 40 test images": True
+    }  # fmt: skip
+    assert "## Birds, 7 test images\n\n### Cost" in as_markdown(boards)
