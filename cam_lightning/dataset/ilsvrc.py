@@ -104,6 +104,15 @@ class Ilsvrc(LocalizationDataModule):
         classes_from = train or ((validation,) if class_folders(storage, validation) else ())
         names = sorted({wnid for folder in classes_from for wnid in _class_folders(storage, folder)})
         names = names or imagenet_classes()
+        left_out = sorted(set(class_folders(storage, validation)) - set(names))
+        if left_out:
+            log.warning(
+                "data: %d classes of %s have no folder in %s, so their photos are left out: %s",
+                len(left_out),
+                storage.describe(validation),
+                ", ".join(train),
+                ", ".join(left_out[:10]) + ", …" * (len(left_out) > 10),
+            )
         options = (self.root, self.metadata, self.devkit, self.annotations, self.blacklist)
 
         def index_test(seen: Stamps) -> Index:

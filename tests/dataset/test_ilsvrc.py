@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +237,19 @@ def test_some_classes_alone(make: Make) -> None:
     data = dataset(options)
     assert data.class_names == SORTED[1:]
     assert sorted(map(number_of, data.examples["test"].ids)) == [1, 2, 4, 6]
+
+
+def test_classes_that_are_tested_and_never_trained_on_are_left_out_with_a_word(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = make("class folders, WSOL index, devkit")
+    assert dataset(options).class_names == SORTED
+    assert not caplog.messages
+    shutil.rmtree(options["root"] / "train" / "n01440764")
+    data = dataset(options)
+    assert sorted(map(number_of, data.examples["test"].ids)) == [1, 2, 4, 6]
+    (said,) = caplog.messages
+    assert re.fullmatch(r"data: 1 classes of .*/val have no folder in train, .* are left out: n01440764", said)
 
 
 def test_without_training_images_it_can_be_evaluated(make: Make) -> None:
