@@ -77,6 +77,11 @@ def test_the_table_has_a_line_for_every_map_of_what_is_finished(tmp_path: Path) 
     assert float(read[1]["deletion"]) == pytest.approx(0.21)
 
 
+def test_a_run_of_an_earlier_list_of_maps_has_the_rows_of_its_own(tmp_path: Path) -> None:
+    finished(tmp_path / "googlenet" / "cheap" / "0", (*CHEAP[:3], "gone"), 0.2)
+    assert [row.cam for row in read_rows(tmp_path)] == list(CHEAP[:3])
+
+
 def test_the_page_says_of_how_many_photos_its_runs_are_whatever_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

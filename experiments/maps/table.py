@@ -46,7 +46,8 @@ def read_rows(folder: Path) -> list[Row]:
             if state(run_dir) != "finished":
                 continue
             results, costs = _results(run_dir), map_costs(run_dir)
-            for name in names:
+            # A run of an earlier list of maps has no others.
+            for name in filter(costs.__contains__, names):
                 arm = "" if name == names[0] else f"{name}/"
                 values = {key: results.get(f"test/{arm}{key}") for key in COLUMNS}
                 rows.append(Row(network, kind, name, results["test/num_images"], values, costs[name]))
