@@ -60,9 +60,10 @@ def run(config: DictConfig, run: RunDirectory) -> None:
 def _results(config: DictConfig, outcomes: list[Probed], num_computed: int) -> Results:
     """The numbers of the first split, and how they were made."""
     from cam_lightning.build import plain
+    from cam_lightning.run.option import is_meta
 
     first = outcomes[0]
-    options = {key: value for key, value in plain(config.classifier).items() if key not in ("_target_", "c")}
+    options = {key: value for key, value in plain(config.classifier).items() if key != "c" and not is_meta(key)}
     return {
         **{f"test/{key}": value for key, value in first.numbers.items()},
         "protocol/classifier": config.classifier["_target_"],

@@ -169,6 +169,10 @@ def test_another_layer_and_the_strength_by_cross_validation(world: Path, tmp_pat
     assert "3-fold cross-validation" in done.stdout + done.stderr
     results = results_of(tmp_path / "run")
     assert set(results["protocol/classifier/cross_validation"]) == {"0.01", "1"}
+    assert {key for key in results if key.startswith("protocol/classifier/")} == {
+        f"protocol/classifier/{key}"
+        for key in ("c", "c_of_each_split", "cross_validation", "cs", "folds", "max_iter", "seed", "centre")
+    }
     assert results["protocol/features/num_computed"] == 24
     network = load(tmp_path / "run")
     assert network.classifier.in_features == 40
