@@ -16,8 +16,9 @@ from cam_lightning.report.split_results import in_order, spec_of, split_of
 from cam_lightning.run.choice import nearest
 from cam_lightning.run.option import declared, is_meta
 
-_NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger", "trust")
-"""What says where a run lies or who watches it, not what it computes; and the seed, over which means are taken."""
+_NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger", "trust", "features")
+"""What says where a run or what it keeps lies, or who watches it, not what it computes; and the seed, over which means
+are taken."""
 _FEW = 4
 """How many numbers are shown where none of them is a headline."""
 

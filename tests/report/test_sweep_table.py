@@ -107,6 +107,14 @@ def test_where_localized_images_go_is_no_parameter(make: Make, tmp_path: Path) -
     assert table_of(tmp_path).parameters == []
 
 
+def test_where_a_probe_keeps_its_features_is_no_parameter(make: Make, tmp_path: Path) -> None:
+    for seed, folder in enumerate(("/scratch/1/features", "/scratch/2/features")):
+        make(f"g{seed}", seed=seed, features=folder)
+    table = table_of(tmp_path)
+    assert table.parameters == []
+    assert [len(row.finished) for row in table.rows] == [2]
+
+
 def test_a_seed_of_its_own_is_a_parameter(make: Make, tmp_path: Path) -> None:
     """`dataset.seed=7` beside `seed=1`: other images are held out, which is not the run's own chance."""
     make("a", seed=1)
