@@ -34,7 +34,8 @@ class Expectations:
     which its own name begins; else it is not known. `truth` is a CSV (`box_table.read_csv`) whose images are paths, or
     the ends of paths.
 
-    Raises ValueError for a class that the network has not, or has twice, and FileNotFoundError for no such table.
+    Raises ValueError for a class that the network has not, or has twice, and for boxes that look like shares of a
+    photo's sides; FileNotFoundError for no such table.
     """
 
     def __init__(self, names: Sequence[str], expected: str | int | None = None, truth: str | None = None) -> None:
@@ -61,7 +62,14 @@ class Expectations:
     def _read(self, truth: Path) -> None:
         if not truth.is_file():
             raise FileNotFoundError(f"truth={truth} is no file: give a CSV of image, class and boxes")
-        for entry in read_csv(truth):
+        entries = list(read_csv(truth))
+        small = [numbers for entry in entries for numbers in entry.small if any(side % 1 for side in numbers)]
+        if small and 2 * len(small) >= sum(len(entry.objects) for entry in entries):
+            raise ValueError(
+                f"truth={truth}: {len(small)} boxes lie within 0..1, such as {' '.join(f'{x:g}' for x in small[0])}: "
+                "give them in pixels, not as shares of the photo's sides"
+            )
+        for entry in entries:
             if entry.faults:
                 raise ValueError(f"truth={truth}: {entry.image}: {entry.faults[0]}")
             classes = {name for name in (*entry.names, *(each.name for each in entry.objects)) if name}

@@ -78,3 +78,15 @@ def test_a_table_that_says_nothing_of_use_is_refused(tmp_path: Path) -> None:
         table.write_text("image,class,x0,y0,x1,y1\n" + rows)
         with pytest.raises(ValueError, match=says):
             Expectations(NAMES, truth=str(table))
+
+
+def test_boxes_as_shares_of_the_photo_s_sides_are_refused(tmp_path: Path) -> None:
+    """Taken for pixels, they would lie in the corner of every photo, and every map beside them."""
+    table = tmp_path / "truth.csv"
+    table.write_text("image,class,x0,y0,x1,y1\na.jpg,tench,0.25,0.1,0.75,0.9\nb.jpg,tench,0,0,1,0.5\n")
+    with pytest.raises(
+        ValueError, match=r"truth=.*: 2 boxes lie within 0\.\.1, such as 0\.25 0\.1 0\.75 0\.9: .* pixels"
+    ):
+        Expectations(NAMES, truth=str(table))
+    table.write_text("image,class,x0,y0,x1,y1\na.jpg,tench,0,0,1,1\nb.jpg,tench,0,0,1,0.5\nc.jpg,tench,3,4,50,60\n")
+    assert Expectations(NAMES, truth=str(table)).of(Path("c.jpg")).true_N4.tolist() == [[3, 4, 50, 60]]
