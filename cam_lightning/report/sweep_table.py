@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple, TypeGuard
@@ -46,7 +47,8 @@ class Unfinished(NamedTuple):
     name: str
     state: str
     reason: str
-    """The last line of its traceback, or what is wrong with its results; empty where there is neither."""
+    """The last line of its traceback, what is wrong with its results, or when a running one was last heard of; empty
+    where there is none of these."""
 
 
 class SweepTable(NamedTuple):
@@ -180,10 +182,14 @@ def _where(row: Row, names: list[str]) -> str:
 def _unfinished(record: RunRecord) -> Unfinished:
     if record.damage:
         return Unfinished(record.path.name, "damaged", "; ".join(_damage(record)))
+    state = str(record.status.get("state", "unknown"))
     traceback = str(record.status.get("traceback") or record.status.get("error", "")).strip()
-    return Unfinished(
-        record.path.name, str(record.status.get("state", "unknown")), traceback.rpartition("\n")[2].strip()
-    )
+    reason = traceback.rpartition("\n")[2].strip()
+    numbers = record.path / "metrics.csv"
+    if state == "running" and numbers.is_file():
+        # One that was killed could not say so.
+        reason = f"its last number is of {datetime.fromtimestamp(numbers.stat().st_mtime):%Y-%m-%d, %H:%M}"
+    return Unfinished(record.path.name, state, reason)
 
 
 def _groups(records: list[RunRecord]) -> tuple[list[str], list[tuple[list[str], list[RunRecord]]]]:

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from cam_lightning.contracts import Spec
 from cam_lightning.report.__main__ import main, write_reports
 from cam_lightning.report.found_runs import find_runs
 from cam_lightning.report.sweep_html import side_by_side
-from cam_lightning.report.sweep_table import SweepTable, sweep_table
+from cam_lightning.report.sweep_table import SweepTable, Unfinished, sweep_table
 from cam_lightning.report.sweep_text import as_csv, as_markdown, as_text
 
 TOP1 = "test/localization_error/top1"
@@ -506,3 +508,14 @@ def test_no_cell_of_the_csv_is_a_formula(make: Make, tmp_path: Path) -> None:
     rows = list(csv.reader(io.StringIO(as_csv(table_of(tmp_path)))))
     assert sorted(row[0] for row in rows) == ["'=1+1", "'@x", "-1", "tag"]
     assert "=1+1" in as_markdown(table_of(tmp_path)), "no spreadsheet reads that"
+
+
+def test_when_a_run_that_says_it_runs_was_last_heard_of(make: Make, tmp_path: Path) -> None:
+    """One that was killed says so for ever."""
+    make("a")
+    run = make("killed", None, state="running")
+    (run / "metrics.csv").write_text("time,step,epoch,key,value\n")
+    os.utime(run / "metrics.csv", (moment := datetime(2026, 3, 4, 5, 6).timestamp(), moment))
+    table = table_of(tmp_path)
+    assert table.unfinished == [Unfinished("killed", "running", "its last number is of 2026-03-04, 05:06")]
+    assert "running: killed: its last number is of 2026-03-04, 05:06" in as_text(table, 200)
