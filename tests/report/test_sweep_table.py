@@ -519,3 +519,13 @@ def test_when_a_run_that_says_it_runs_was_last_heard_of(make: Make, tmp_path: Pa
     table = table_of(tmp_path)
     assert table.unfinished == [Unfinished("killed", "running", "its last number is of 2026-03-04, 05:06")]
     assert "running: killed: its last number is of 2026-03-04, 05:06" in as_text(table, 200)
+
+
+def test_an_option_that_a_metric_takes_over_is_one_column(make: Make, tmp_path: Path) -> None:
+    for number, (own, other) in enumerate(((0.1, 0.1), (0.2, 0.2))):
+        make(f"g{number}", box={"threshold": own}, metric={"curve": {"box": {"threshold": other}}})
+    assert table_of(tmp_path).parameters == ["box.threshold"]
+    make("another", box={"threshold": 0.1}, metric={"curve": {"box": {"threshold": 0.5}}})
+    table = table_of(tmp_path)
+    assert table.parameters == ["box.threshold", "metric.curve.box.threshold"]
+    assert len(table.rows) == 3
