@@ -53,7 +53,7 @@ def write(folder: Path, count: int) -> None:
         (folder / "maps" / f"{part:02d}").mkdir(parents=True)
     for name in names:
         cells = rng.random((16, 16))
-        smooth = sum(cells[y : y + 14, x : x + 14] for y in range(3) for x in range(3)) / 9
+        smooth = np.mean([cells[y : y + 14, x : x + 14] for y in range(3) for x in range(3)], axis=0)
         np.save(folder / "maps" / f"{name}.npy", smooth.astype(np.float16))
     (folder / "metadata").mkdir()
     corners = [rng.integers(0, [200, 150], 2).tolist() for _ in names]

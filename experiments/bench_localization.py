@@ -15,14 +15,14 @@ import time
 import warnings
 
 from hydra import compose, initialize_config_dir
-from lightning import Trainer
+from lightning import Callback, Trainer
 from omegaconf import DictConfig
 
 from cam_lightning.build import build_data, build_localizer, build_method, build_network, instantiate
 from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
 from cam_lightning.launch.resolver import register_resolvers
-from cam_lightning.method.classification import Classification
+from cam_lightning.method.base import Method
 from cam_lightning.run.place import CONF, VERSION_BASE
 
 
@@ -70,15 +70,15 @@ def main() -> None:
     )
 
 
-def seconds(
-    config: DictConfig, method: Classification, data: LocalizationDataModule, localized: bool
-) -> tuple[float, float]:
+def seconds(config: DictConfig, method: Method, data: LocalizationDataModule, localized: bool) -> tuple[float, float]:
     """Wall and CPU time of one epoch over the test split."""
-    callbacks = []
+    callbacks: list[Callback] = []
     if localized:
+        localizer = build_localizer(config, method.network, data.input_size)
+        assert localizer is not None
         callbacks.append(
             LocalizationCallback(
-                build_localizer(config, method.network, data.input_size),
+                localizer,
                 {name: instantiate(metric) for name, metric in config.metric.items()},
                 baselines=dict(config.callback.localization.baselines),
             )

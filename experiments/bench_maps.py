@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = resnet50_gap(CLASSES, stride=options.stride).eval()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     image = torch.randn(1, 3, *SIZE).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         output = network(image)
@@ -67,7 +67,7 @@ def main() -> None:
     classes_BT = ranked_classes(output.logits_BC)
     peer = resnet50_gap(CLASSES, stride=options.stride).eval()
     peer.load_state_dict(network.state_dict())
-    peer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    peer.to(memory_format=torch.channels_last)
     ways: dict[str, Callable[[], Any]] = {
         "forward": torch.no_grad()(lambda: network(image)),
         "our five maps, after it": torch.no_grad()(lambda: maps_together(cams, network, image, output, classes_BT)),

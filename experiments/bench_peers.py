@@ -23,7 +23,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torchcam.methods import CAM
 
-from cam_lightning.backbone.network import GapNetwork
+from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.build import build_network
 from cam_lightning.cam.cam import ClassActivationMap
@@ -38,10 +38,10 @@ CLASSES = 1000
 class Logits(nn.Module):
     """Our network as the peers expect one."""
 
-    def __init__(self, network: GapNetwork) -> None:
+    def __init__(self, network: TrunkNetwork) -> None:
         super().__init__()
         own = copy.deepcopy(network)  # the peers hang hooks into it, which would run in our forward too
-        self.trunk, self.classifier = own.trunk, own.classifier
+        self.trunk, self.classifier = own.trunk, own.get_submodule("classifier")
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         return self.classifier(self.trunk(image_B3HW).mean((2, 3)))
@@ -87,14 +87,14 @@ def main() -> None:
         )
 
 
-def ours(network: GapNetwork, image: Tensor, output: object) -> Tensor:
+def ours(network: TrunkNetwork, image: Tensor, output: object) -> Tensor:
     """Five boxes (5, 4) of the five best classes."""
     classes_BT = ranked_classes(output.logits_BC)  # type: ignore[attr-defined]
     map_BThw = ClassActivationMap()(network, image, output, classes_BT)  # type: ignore[arg-type]
     return LargestComponent()(map_BThw, torch.tensor([ORIGINAL]), INPUT).boxes_BP4[0]
 
 
-def torchcam(network: GapNetwork, image: Tensor) -> Callable[[], list[list[int]]]:
+def torchcam(network: TrunkNetwork, image: Tensor) -> Callable[[], list[list[int]]]:
     """Its hooks, its contraction and normalisation, class by class."""
     model = Logits(network).eval()
     extractor = CAM(model, target_layer="trunk", fc_layer="classifier")
@@ -107,7 +107,7 @@ def torchcam(network: GapNetwork, image: Tensor) -> Callable[[], list[list[int]]
     return boxes
 
 
-def grad_cam(network: GapNetwork, image: Tensor) -> Callable[[], list[list[int]]]:
+def grad_cam(network: TrunkNetwork, image: Tensor) -> Callable[[], list[list[int]]]:
     """The five classes as a batch of five, after a forward that says which."""
     model = Logits(network).eval()
     explain = GradCAM(model=model, target_layers=[model.trunk])
