@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from cam_lightning.contracts import Batch, ClassifierOutput, GroundTruth, Loss, Spec
+from cam_lightning.functional.batch_seed import batch_seed
 from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.method.feature_cache import FeatureCache
@@ -194,7 +195,7 @@ class Method(LightningModule):
         # A batch's own randomness (dropout) follows from seed, batch and rank, so resuming is an offset.
         # Batches are counted, not steps: those that share one step must not share their dropout.
         batch_number = self.trainer.fit_loop.total_batch_idx
-        torch.manual_seed((self.seed * 1_000_003 + batch_number) * 4_096 + self.global_rank)
+        torch.manual_seed(batch_seed(self.seed, batch_number, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = self.view(batch)

@@ -172,6 +172,25 @@ def test_dropout_differs_in_every_batch_and_not_between_runs(network: Any, data:
     assert len(set(first)) == 8
 
 
+def test_dropout_does_not_come_again_after_a_million_batches(network: Any, data: Any, trainer: Any) -> None:
+    """A CPU's generator takes 32 bits of a seed."""
+
+    class Late(Classification):
+        first = 0
+
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            self.trainer.fit_loop.epoch_loop.batch_progress.total.ready += self.first
+            super().on_train_batch_start(batch, batch_idx)
+            self.trainer.fit_loop.epoch_loop.batch_progress.total.ready -= self.first
+            drawn.append(torch.rand(4).tolist())
+
+    drawn: list[list[float]] = []
+    module = Late(network, optimizer=torch.optim.SGD, schedule=None, learning_rate=0.01)
+    for Late.first in (0, 2**20):
+        trainer(max_steps=2, limit_val_batches=0).fit(module, datamodule=data)
+    assert len({tuple(each) for each in drawn}) == 4
+
+
 # --- a loss that is not a number
 
 
