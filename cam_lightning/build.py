@@ -40,8 +40,8 @@ for _name in ("lightning", "lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
 
-REBUILDS = ("dataset", "backbone", "method", "cam", "box", "seed")
-"""The parts of the configuration that a checkpoint carries, so that it can be evaluated as it was trained."""
+REBUILDS = ("dataset", "backbone", "method", "cam", "box", "further", "hit_iou", "seed")
+"""What a checkpoint carries of the configuration, so that it can be evaluated as it was trained."""
 
 
 # --- one part

@@ -116,6 +116,51 @@ def test_an_evaluation_takes_the_checkpoint_s_parts_and_the_command_s_options(
 
 
 @pytest.mark.parametrize(
+    ("given", "cams", "boxes"),
+    [
+        ([], ["grad_cam"], ["ivr", "distance_transform"]),
+        (["box.threshold=0.3"], ["grad_cam"], ["ivr", "distance_transform"]),
+        (["+further.box.ivr.threshold=0.3"], ["grad_cam"], ["ivr", "distance_transform"]),
+        (["box=largest_component"], ["grad_cam"], []),
+        (["cam=cam", "+cam@further.cam.random=random"], ["random"], ["ivr", "distance_transform"]),
+        (["+box@further.box.all=all_components"], ["grad_cam"], ["ivr", "distance_transform", "all"]),
+        (["further.box={}"], ["grad_cam"], []),
+    ],
+    ids=["all", "an option", "an option of a further one", "another box", "other maps", "one more", "without"],
+)
+def test_an_evaluation_scores_what_the_run_scored_beside_its_own(
+    given: list[str], cams: list[str], boxes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = composed(
+        "+cam@further.cam.grad_cam=grad_cam", "+box@further.box.ivr=largest_component_ivr", "hit_iou=0.3",
+        "+box@further.box.distance_transform=distance_transform", "further.box.ivr.threshold=0.7", "run_dir=/run",
+    )  # fmt: skip
+    torch.save({"cam_lightning": {"config": rebuilt_from(trained)}}, tmp_path / "last.ckpt")
+    overrides = [f"checkpoint={tmp_path}/last.ckpt", *given]
+    config = composed(*overrides, name="evaluate")
+    monkeypatch.setattr("cam_lightning.launch.stored.command_line", lambda: overrides)
+    inherit_from_checkpoint(config)
+    assert (list(config.further.cam), list(config.further.box)) == (cams, boxes)
+    assert config.hit_iou == 0.3, "else the errors would have the run's names and be others"
+    if "ivr" in boxes:
+        expected = 0.3 if "+further.box.ivr.threshold=0.3" in given else 0.7
+        assert config.further.box.ivr == {**trained.further.box.ivr, "threshold": expected}
+
+
+@pytest.mark.parametrize("name", ["predict", "explain", "units"])
+def test_commands_of_one_map_take_no_further_ones(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = composed("+box@further.box.ivr=largest_component_ivr", "run_dir=/run")
+    torch.save({"cam_lightning": {"config": rebuilt_from(trained)}}, tmp_path / "last.ckpt")
+    overrides = [f"checkpoint={tmp_path}/last.ckpt"]
+    several = ["cam=cam", "+cam@further.cam.grad_cam=grad_cam"] if name == "predict" else []
+    for given in ([], several):
+        config = composed(*overrides, *given, name=name)
+        monkeypatch.setattr("cam_lightning.launch.stored.command_line", lambda given=given: [*overrides, *given])
+        inherit_from_checkpoint(config)
+        assert config.get("further", {}) == ({"cam": {"grad_cam": choice("cam", "grad_cam")}} if given else {})
+
+
+@pytest.mark.parametrize(
     ("group", "option", "value", "given", "says"),
     [
         ("box", "threshold", float("nan"), [], r"box\.threshold is >= -1e38, <= 1e38; got nan"),

@@ -62,8 +62,10 @@ def inherit_from_checkpoint(config: DictConfig, run: RunDirectory | None = None)
 
     `config.checkpoint` is a file, or a run's directory, of which it becomes the last checkpoint; where it is None,
     nothing happens. A part chosen anew on the command line (`dataset=…`) replaces the checkpoint's, but for the images'
-    size, which is the network's; a single option (`box.threshold=0.3`) changes that option of it. What comes out is
-    the run's config.yaml. Raises as `read_checkpoint` and `require_ranges` do.
+    size, which is the network's; a single option (`box.threshold=0.3`) changes that option of it. Maps and boxes that
+    the run scored beside its own are taken too, by commands that score several, but beside a `cam` or `box` that is
+    chosen anew; `further.box={}` leaves them out. What comes out is the run's config.yaml. Raises as `read_checkpoint`
+    and `require_ranges` do.
     """
     from cam_lightning.run.checkpoint import DESCRIPTION, checkpoint_file, read_checkpoint
 
@@ -77,7 +79,10 @@ def inherit_from_checkpoint(config: DictConfig, run: RunDirectory | None = None)
         if is_meta(part) or part not in config or part in assigned or "experiment" in assigned:
             continue
         given = {key: OmegaConf.select(config, key) for key in assigned if key.startswith(f"{part!s}.")}
-        config[part] = saved[part]
+        if part == "further":
+            _take_further(config, saved.further, assigned)
+        else:
+            config[part] = saved[part]
         for key, value in given.items():
             OmegaConf.update(config, key, value, force_add=True)
     if "dataset" in assigned and "dataset" in config and not {"experiment", "dataset.image_size"} & assigned:
@@ -89,6 +94,15 @@ def inherit_from_checkpoint(config: DictConfig, run: RunDirectory | None = None)
     require_ranges(OmegaConf.to_container(config, resolve=True))
     if run is not None:
         run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+
+
+def _take_further(config: DictConfig, saved: DictConfig, assigned: set[str]) -> None:
+    """The further maps and boxes of a checkpoint, before those that the command line adds."""
+    for group in saved:
+        # A command that scores one map alone has no such group, unless its own line asks for several.
+        if group in config.further and not {group, f"further.{group}"} & assigned:
+            added = {name: part for name, part in config.further[group].items() if "_target_" in part}
+            config.further[group] = {**saved[group], **added}
 
 
 def command_line() -> list[str]:
