@@ -41,6 +41,19 @@ class Caption(NamedTuple):
     detail: str
 
 
+def class_verdict(predicted: int, label: int, name: str, shown_C: Sequence[int] | None = None) -> str:
+    """What a caption says of the predicted class, where the picture is about the class `label`, called `name`.
+
+    `shown_C` is, of an image of several classes, its row of `GroundTruth.classes_BC`: there a predicted class that the
+    image shows is right, and the white boxes are those of another.
+    """
+    if predicted == label:
+        return "class right"
+    if shown_C is None or shown_C[predicted] == 0:
+        return f"class wrong: {name}"
+    return f"class {'right' if shown_C[predicted] == 1 else 'not known'}, boxes of {name}"
+
+
 def heat_map(
     image_HW3: np.ndarray, map_hw: np.ndarray, colour_map: str = "inferno", limit: float | None = None
 ) -> np.ndarray:

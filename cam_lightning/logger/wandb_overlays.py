@@ -14,7 +14,7 @@ from cam_lightning.contracts import GroundTruth, ImageSource, Localization
 from cam_lightning.functional.box import as_fractions
 from cam_lightning.functional.map_colours import CHOICES
 from cam_lightning.functional.overlap import best_overlap, written_overlap
-from cam_lightning.functional.overlay import Caption, localization_picture
+from cam_lightning.functional.overlay import Caption, class_verdict, localization_picture
 from cam_lightning.run.file import json_text
 
 MOST_IMAGES = 32
@@ -65,6 +65,7 @@ class WandbOverlays:
                 "iou": float(iou_BP[row, 0]) if num_boxes else None,
                 "box": localization.proposals.boxes_BP4[row, 0].tolist(),
                 "truth": truth.boxes_BN4[row, :num_boxes].tolist(),
+                "shown": None if truth.classes_BC is None else truth.classes_BC[row].tolist(),
                 "map": localization.map_BThw[row, 0].tolist(),
             }
             self.file.write(json_text(seen) + "\n")
@@ -129,7 +130,7 @@ class WandbOverlays:
         ]
 
     def _overlay(self, one: dict[str, Any], image_HW3: np.ndarray) -> np.ndarray:
-        detail = f"class {'right' if one['predicted'] == one['label'] else 'wrong'}"
+        detail = class_verdict(one["predicted"], one["label"], self.class_names[one["label"]], one["shown"])
         if one["iou"] is not None:
             detail = f"IoU {written_overlap(one['iou'])}, {detail}"
         return localization_picture(

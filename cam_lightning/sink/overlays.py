@@ -20,6 +20,7 @@ from cam_lightning.functional.overlay import (
     PNG_LEVEL,
     Caption,
     Panel,
+    class_verdict,
     contact_sheet,
     localization_picture,
     panels_picture,
@@ -176,7 +177,8 @@ class Overlays:
         predicted, label = int(localization.classes_BT[row, 0]), int(truth.label_B[row])
         probability = float(localization.probability_BT[row, 0])
         headline = f"{self.class_names[predicted]}  {probability:.0%}"
-        detail = "class right" if predicted == label else f"class wrong: {self.class_names[label]}"
+        shown_C = None if truth.classes_BC is None else truth.classes_BC[row].tolist()
+        detail = class_verdict(predicted, label, self.class_names[label], shown_C)
         if iou is not None and int(truth.num_boxes_B[row]):
             detail = f"{self._verdict(iou)}, {detail}"
         return Caption(headline, detail)

@@ -142,16 +142,24 @@ def test_evidence_against_the_class_is_seen_in_diverging_colours(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("label", "num_boxes", "iou", "expected"),
+    ("label", "num_boxes", "iou", "shown", "expected"),
     [
-        (1, 1, 0.5, ("ZEBRA  88%", "IoU 0.50 (hit), class right")),
-        (0, 2, 0.499, ("ZEBRA  88%", "IoU 0.49 (miss), class wrong: HORSE")),
-        (0, 0, 0.0, ("ZEBRA  88%", "class wrong: HORSE")),
+        (1, 1, 0.5, None, ("ZEBRA  88%", "IoU 0.50 (hit), class right")),
+        (0, 2, 0.499, None, ("ZEBRA  88%", "IoU 0.49 (miss), class wrong: HORSE")),
+        (0, 0, 0.0, None, ("ZEBRA  88%", "class wrong: HORSE")),
+        (1, 1, 0.5, [1, 1], ("ZEBRA  88%", "IoU 0.50 (hit), class right")),
+        (0, 2, 0.1, [1, 1], ("ZEBRA  88%", "IoU 0.10 (miss), class right, boxes of HORSE")),
+        (0, 0, 0.0, [1, 0], ("ZEBRA  88%", "class wrong: HORSE")),
+        (0, 1, 0.1, [1, 255], ("ZEBRA  88%", "IoU 0.10 (miss), class not known, boxes of HORSE")),
     ],
 )
 def test_the_caption_says_class_probability_and_overlap(
-    tmp_path: Path, label: int, num_boxes: int, iou: float, expected: tuple[str, str]
+    tmp_path: Path, label: int, num_boxes: int, iou: float, shown: list[int] | None, expected: tuple[str, str]
 ) -> None:
+    """Of an image that shows a zebra and a horse, once for each: a zebra is no wrong class where it is about the horse.
+
+    255: nobody has said whether it shows one.
+    """
     from cam_lightning.contracts import GroundTruth, Proposals
 
     overlays = Overlays(str(tmp_path))
@@ -167,6 +175,7 @@ def test_the_caption_says_class_probability_and_overlap(
         no[:, 0],
     )
     truth = GroundTruth(
-        torch.tensor([label]), torch.zeros(1, 2, 4), torch.tensor([num_boxes]), torch.tensor([[30, 40]])
-    )
+        torch.tensor([label]), torch.zeros(1, 2, 4), torch.tensor([num_boxes]), torch.tensor([[30, 40]]),
+        classes_BC=None if shown is None else torch.tensor([shown], dtype=torch.uint8),
+    )  # fmt: skip
     assert overlays._caption(localization, truth, 0, iou) == expected
