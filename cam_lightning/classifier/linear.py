@@ -115,7 +115,8 @@ class LinearClassifier:
                     "images of which it is known: nothing can be learned of it"
                 )
             weight_2K, bias_2 = self._fitted(features_NK[known_N], holds_N, c)
-            rows.append((weight_2K[1], bias_2[1]))
+            # All of the one row that scikit-learn has for a yes or no: its score, by a sigmoid, answers for this label.
+            rows.append((weight_2K[1] - weight_2K[0], bias_2[1] - bias_2[0]))
         weights, biases = zip(*rows, strict=True)
         return np.stack(weights), np.array(biases)
 

@@ -122,8 +122,13 @@ def test_several_labels_each_by_the_images_of_which_it_is_known(kind: Any) -> No
     # What is not known is far off, and would pull the second row.
     rows = kind(c=1.0)(features, target, 2)
     known = label != 0
-    alone = kind(c=1.0)(features[known], (label[known] == 3).astype(np.int64), 2)
-    assert rows.weight_CK[1] == pytest.approx(alone.weight_CK[1])
+    theirs = LinearSVC(C=1.0, random_state=0) if kind is LinearSvm else SklearnLogistic(C=1.0, max_iter=1000)
+    theirs.fit(features[known].astype(np.float64), label[known] == 3)
+    scores = rows.of(features)[:, 1]
+    assert scores == pytest.approx(theirs.decision_function(features), abs=1e-4)
+    if kind is LogisticRegression:
+        probabilities = theirs.predict_proba(features)[:, 1]
+        assert 1 / (1 + np.exp(-scores)) == pytest.approx(probabilities, abs=1e-4)
     assert rows.weight_CK[0] != pytest.approx(rows.weight_CK[1])
     chosen = kind(cs=[0.01, 1.0])(features, target, 2)
     assert chosen.scores[chosen.c] > 0.9
