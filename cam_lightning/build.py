@@ -27,6 +27,7 @@ from cam_lightning.dataset.pipeline.transform import height_and_width
 from cam_lightning.localization.localizer import Localizer
 from cam_lightning.logger.metrics_file import MetricsFile
 from cam_lightning.method.base import Method
+from cam_lightning.method.multi_label import independent_classes
 from cam_lightning.run.checkpoint import DESCRIPTION, read_checkpoint
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.option import is_meta
@@ -165,9 +166,7 @@ def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkN
     for a network that its method has changed.
     """
     part = plain(config.network_part)
-    # A probe that only had other rows is the backbone's own network.
-    unchanged = {**part, "layer": None, "normalise": False}
-    if (config.method or {}).get("network_part") not in (None, part, unchanged):
+    if not _leaves_layers((config.method or {}).get("network_part"), part):
         raise ValueError("the method adds layers to the network: a probe reads one that is as its backbone builds it")
     OmegaConf.update(config, "method.network_part", None, force_add=True)
     if config.checkpoint is not None:
@@ -186,6 +185,19 @@ def build_feature_network(config: DictConfig, normalise: bool = False) -> TrunkN
     OmegaConf.update(config, "method.network_part", part, force_add=True)
     network = probe(network, part["layer"], normalise)
     return on_device(network, config.device)
+
+
+def _leaves_layers(change: Any, probe_part: dict[str, Any]) -> bool:
+    """Whether what made a network of its backbone left all layers as they are, but for the classifier's rows.
+
+    So does what says how logits are read, and a probe, `probe_part` or one that only had other rows.
+    """
+    if change is None or change.get("_target_") == f"{independent_classes.__module__}.{independent_classes.__name__}":
+        return True
+    options, wanted = (
+        {key: value for key, value in each.items() if key != "independent_classes"} for each in (change, probe_part)
+    )
+    return options in (wanted, {**wanted, "layer": None, "normalise": False})
 
 
 def build_draws(config: DictConfig) -> list[LocalizationDataModule]:

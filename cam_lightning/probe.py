@@ -19,6 +19,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     from pathlib import Path
 
     import torch
+    from omegaconf import OmegaConf
 
     from cam_lightning.backbone.probe import set_classifier
     from cam_lightning.build import build_data, build_draws, build_feature_network, build_method, instantiate, plain
@@ -38,6 +39,8 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     reader = FeatureReader(network, datas[0].input_size, folder, backbone, options)
     outcomes = [probed(reader, data, classifier, config.normalise) for data in datas]
     rows, data = outcomes[0].rows, datas[0]
+    has_several = data.examples["test"].split.target_NC is not None
+    OmegaConf.update(config, "network_part.independent_classes", has_several, force_add=True)
     network = build_feature_network(config, normalise=config.normalise)
     set_classifier(network, torch.from_numpy(rows.weight_CK), torch.from_numpy(rows.bias_C))
     method = build_method(config, network.cpu(), data)
@@ -50,7 +53,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
         results["specs"] |= {
             f"test/{key}": spec._replace(of=f"test/{spec.of}")._asdict() for key, spec in specs.items()
         }
-    if config.test and data.examples["test"].split.target_NC is None:
+    if config.test and not has_several:
         results = _tested(config, run, method, data, results)
     if run.is_writer:
         run.write_json("results.json", results)

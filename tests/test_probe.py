@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from voc_tree import random_scenes, write_voc
 
 from cam_lightning import load, localize
 from cam_lightning.backbone.googlenet_gap import googlenet_gap
@@ -192,6 +193,31 @@ def test_a_trained_run_can_be_probed(world: Path, run_dir: Path, tmp_path: Path)
     commands.run("probe", f"checkpoint={run_dir}", *given, *again, cwd=tmp_path)
     assert results_of(tmp_path / "again")["protocol/features/num_computed"] == 0
     assert load(tmp_path / "again").classifier.weight.equal(load(run_dir).classifier.weight)
+
+
+def test_a_run_of_several_classes_an_image_can_be_probed_by_such_data_and_by_others(
+    world: Path, tmp_path: Path
+) -> None:
+    """Its method leaves all layers alone; each answer is then for its label alone, as the data ask."""
+    write_voc(tmp_path / "voc/VOC2007", {"trainval": random_scenes(16, 0), "test": random_scenes(9, 1, 500)})
+    voc = ["dataset=pascal_voc", f"dataset.root={tmp_path / 'voc'}", "dataset.image_size=[48,64]",
+           "dataset.batch_size=8", "trainer=cpu"]  # fmt: skip
+    commands.run("train", *voc, "backbone.width=0.125", "method=multi_label", "trainer.max_epochs=1",
+                 f"run_dir={tmp_path / 'trained'}", cwd=tmp_path)  # fmt: skip
+    checkpoint = f"checkpoint={tmp_path / 'trained'}"
+    given = ["trainer=cpu", "classifier=logistic_regression", "classifier.c=1", f"features={tmp_path / 'features'}"]
+    commands.run("probe", checkpoint, *given, f"run_dir={tmp_path / 'probe'}", cwd=tmp_path)
+    # A probe is probed like any other run.
+    commands.run("probe", f"checkpoint={tmp_path / 'probe'}", *given, f"run_dir={tmp_path / 'again'}", cwd=tmp_path)
+    assert results_of(tmp_path / "again")["test/num_images"] == 9
+    assert results_of(tmp_path / "again")["protocol/features/num_computed"] == 0
+    others = [each for each in options(world, test=False) if not each.startswith(("backbone", "features"))]
+    commands.run("probe", checkpoint, *others, *given[1:], f"run_dir={tmp_path / 'other'}", cwd=tmp_path)
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    for run, is_apart in (("trained", True), ("probe", True), ("again", True), ("other", False)):
+        (found,) = localize(load(tmp_path / run), photo)
+        assert len(found.probability_T) == 3
+        assert (abs(float(found.probability_T.sum()) - 1) > 1e-3) == is_apart, run
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ class TrunkNetwork(nn.Module):
     """Names of the layers that have one output per class; the first one's number is the network's."""
     output_names: list[str] | None = None
     """What its outputs are called, where its head was made of named classes."""
+    independent_classes = False
+    """Whether each logit answers for its class alone, by a sigmoid."""
 
     def __init__(
         self, trunk: nn.Module, normalization: Normalization, min_size: int, published: PublishedWeights

@@ -14,19 +14,24 @@ from cam_lightning.backbone.pooling import Pool
 from cam_lightning.functional.network_input import blank_input, evaluation_mode
 
 
-def probe(network: TrunkNetwork, layer: str | None = None, normalise: bool = False) -> TrunkNetwork:
+def probe(
+    network: TrunkNetwork, layer: str | None = None, normalise: bool = False, independent_classes: bool = False
+) -> TrunkNetwork:
     """The network whose classifier reads `layer`, and, with `normalise`, features of length 1.
 
     `layer` is a module's name, as `named_modules` has it; None is what the classifier reads anyway: the pooled last
     map, or of a fully connected network its last hidden layer (fc7 of AlexNet). Where nothing changes it is the
-    network itself. Raises ValueError for a network that is not one of `backbone/network.py` or has several heads, for
+    network itself. With `independent_classes` each of its scores answers for its class alone, as rows of several labels
+    an image do. Raises ValueError for a network that is not one of `backbone/network.py` or has several heads, for
     a layer that there is not, and for one that gives neither maps nor vectors.
     """
     if len(getattr(network, "heads", ())) != 1:
         raise ValueError(f"a probe needs a network with one linear layer at its end, not {type(network).__name__}")
-    if layer is None and not normalise and isinstance(head_of(network), nn.Linear):
-        return network
-    return ProbeNetwork(network, layer, normalise)
+    is_read_anyway = layer is None and not normalise and isinstance(head_of(network), nn.Linear)
+    probed = network if is_read_anyway else ProbeNetwork(network, layer, normalise)
+    if independent_classes:
+        probed.independent_classes = True
+    return probed
 
 
 class ProbeNetwork(GapNetwork):
