@@ -30,8 +30,8 @@ def alexnet(
     """The unmodified AlexNet (Tables 1 and 2): five convolutions, three fully connected layers, no CAM.
 
     `variant`, `weights` and `new_head` are those of `alexnet_gap`; Caffe publishes bvlc_reference_caffenet.caffemodel
-    for `caffe` and bvlc_alexnet.caffemodel for `bvlc`. Raises ValueError for an unknown
-    variant or weights that do not fit.
+    for `caffe` and bvlc_alexnet.caffemodel for `bvlc`. Dropout lies before the first two linear layers in torchvision,
+    behind them in Caffe's. Raises ValueError for an unknown variant or weights that do not fit.
     """
     caffe = variant != "torchvision"
     hidden = partial(gaussian_linear, std=0.005, bias_value=1.0)
@@ -39,12 +39,13 @@ def alexnet(
         alexnet_trunk(variant, conv5_units=256),
         nn.MaxPool2d(3, stride=2, ceil_mode=caffe),
         nn.Sequential(
-            nn.Dropout(0.5),
+            nn.Identity() if caffe else nn.Dropout(0.5),
             hidden(256 * 6 * 6, 4096),
             nn.ReLU(inplace=True),
             nn.Dropout(0.5),
             hidden(4096, 4096),
-            nn.ReLU(inplace=True),
+            # As one layer, so that checkpoints of all variants have the same names.
+            nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.5)) if caffe else nn.ReLU(inplace=True),
             gaussian_linear(4096, num_classes, std=0.01),
         ),
         grid=6,

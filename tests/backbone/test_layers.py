@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+import torchvision
 from torch import nn
 
+from cam_lightning.backbone.alexnet import alexnet
 from cam_lightning.backbone.layers import LocalResponseNorm, cam_conv, cam_fc, class_conv
+from cam_lightning.backbone.vgg16 import vgg16
 
 
 def test_local_response_norm_by_a_plain_loop() -> None:
@@ -46,3 +51,23 @@ def test_cam_fc_starts_as_caffes_xavier() -> None:
 def test_a_network_needs_a_class(build: type[nn.Module]) -> None:
     with pytest.raises(ValueError, match="at least one class"):
         build(4, 0)
+
+
+def _kinds(classifier: nn.Module) -> list[str]:
+    layers = (each for each in classifier.modules() if not next(each.children(), None))
+    return [type(each).__name__ for each in layers if not isinstance(each, nn.Identity)]
+
+
+@pytest.mark.parametrize("build", [alexnet, vgg16])
+def test_dropout_lies_where_each_published_network_has_it(build: Any) -> None:
+    """Caffe's (drop6 and drop7 behind relu6 and relu7) and torchvision's own, which differ for AlexNet."""
+    of_caffe = ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    with torch.device("meta"):
+        variants = ["caffe", "bvlc", "torchvision"] if build is alexnet else ["caffe", "torchvision"]
+        networks = {variant: build(3, variant=variant) for variant in variants}
+        theirs = getattr(torchvision.models, build.__name__)()
+    for variant, network in networks.items():
+        assert _kinds(network.classifier) == (of_caffe if variant != "torchvision" else _kinds(theirs.classifier))
+    names = [[name for name in network.state_dict() if "classifier" in name] for network in networks.values()]
+    assert all(each == names[0] for each in names), "a checkpoint of before still fits"
+    assert names[0] == [name for name in theirs.state_dict() if "classifier" in name]
