@@ -81,7 +81,9 @@ class TwoBranches(TrunkNetwork):
         """Branch B's maps (B, C, h, w), where branch A's map of each image's label is erased from the features."""
         rows = torch.arange(len(label_B), device=label_B.device)
         bright_B1hw = unit_range(output.more["map_BChw"].detach()[rows, label_B])[:, None] >= self.threshold
-        return self.branch_b(self._seen(output.features_BKhw).masked_fill(bright_B1hw, 0))
+        # As branch A, which the network runs in float32: the loss is made under the trainer's precision.
+        with torch.autocast(label_B.device.type, enabled=False):
+            return self.branch_b(self._seen(output.features_BKhw).masked_fill(bright_B1hw, 0))
 
     @torch.no_grad()
     def maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:

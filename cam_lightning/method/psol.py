@@ -133,7 +133,9 @@ class BoxRegressor(TrunkNetwork):
 
     def classifier_maps(self, output: ClassifierOutput, classes_BT: Tensor) -> Tensor:
         """The classifier's own class activation maps (B, T, h, w)."""
-        own_BKhw = self.classifier.features(output.features_BKhw.chunk(2, dim=1)[0]).detach()
+        # Features that are class maps are a layer's, and a loss is made under the trainer's precision.
+        with torch.autocast(classes_BT.device.type, enabled=False):
+            own_BKhw = self.classifier.features(output.features_BKhw.chunk(2, dim=1)[0]).detach()
         map_BThw = self.classifier.class_maps(output._replace(features_BKhw=own_BKhw), classes_BT)
         if map_BThw is None:
             raise ValueError("method=psol makes its pseudo boxes of class activation maps, and this backbone has none")

@@ -18,6 +18,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
+from toy_batch import batch_of
 
 from cam_lightning.api import localize
 from cam_lightning.build import choice, instantiate
@@ -124,6 +125,23 @@ def test_it_trains_evaluates_predicts_and_resumes_bit_for_bit(
     (found,) = localize(whole.network.eval(), photos, image_size=size)  # type: ignore[arg-type]
     assert found.boxes_P4.shape == (5, 4)
     assert np.isfinite(np.asarray(found.map_Thw)).all()
+
+
+@pytest.mark.parametrize("method", list(_methods()))
+def test_a_loss_is_computed_in_float32_under_mixed_precision(method: str) -> None:
+    """Only the trunk is not: of one output the loss is the same number within autocast and without."""
+    module = build(method, *QUICK)
+    image_B3HW = torch.randn(4, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    mask_BHW = (image_B3HW[:, 0] > 0).byte()
+    batch = batch_of(image_B3HW, [0, 1, 1, 4])
+    batch = module.view(batch._replace(truth=batch.truth._replace(mask_BHW=mask_BHW)))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = module.network(batch.image_B3HW)
+        within = module.loss(output, batch)
+    without = module.loss(output, batch)
+    assert torch.equal(within.total, without.total)
+    for name, part in without.parts.items():
+        assert torch.equal(within.parts[name], part), name
 
 
 TINY = ["dataset.num_train=26", "dataset.num_test=13", "dataset.image_size=48", "dataset.batch_size=4",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from toy_batch import batch_of
 
 from cam_lightning.backbone.googlenet_gap import googlenet_gap
+from cam_lightning.backbone.squeezenet_gap import squeezenet_gap
 from cam_lightning.box.largest_component import LargestComponent
 from cam_lightning.contracts import Network
 from cam_lightning.method.psol import BoxRegressor, Psol, covered
@@ -58,6 +59,18 @@ def test_the_loss_is_cross_entropy_and_the_squared_error_of_the_pseudo_box(
     assert float(loss.parts["box"]) == pytest.approx(20 * error, rel=1e-4)
     assert float(loss.parts["classification"]) == pytest.approx(entropy, rel=1e-5)
     assert float(loss.total) == pytest.approx(entropy + 20 * error, rel=1e-4)
+
+
+def test_pseudo_boxes_are_of_maps_in_float32(images: Tensor) -> None:
+    """Under mixed precision too, and where the features are class maps: in bfloat16 cells tie at the threshold."""
+    network = BoxRegressor(squeezenet_gap(4))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = network(images)
+        within = network.classifier_maps(output, torch.tensor([[0], [1], [3]]))
+    with torch.no_grad():
+        without = network.classifier_maps(output, torch.tensor([[0], [1], [3]]))
+    assert within.dtype == torch.float32
+    assert torch.equal(within, without)
 
 
 def test_no_true_box_is_read(network: BoxRegressor, images: Tensor) -> None:
