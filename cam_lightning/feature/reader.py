@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from cam_lightning.contracts import Batch
 from cam_lightning.dataset.pipeline.split import ImageSplit, Subset
 from cam_lightning.feature.fingerprint import image_key, network_fingerprint
 from cam_lightning.feature.store import FeatureStore
+from cam_lightning.functional.finite_output import NAMED_IMAGES, broken_tensor
 from cam_lightning.functional.network_input import full_float32, normalised
 from cam_lightning.run.file import write_json
 from cam_lightning.run.progress import bar
@@ -60,7 +61,8 @@ class FeatureReader:
     ) -> np.ndarray:
         """float32 (N, K) of a split's images, in its order; `batches` shows a split as evaluation sees it.
 
-        With `may_skip` a row of an image that cannot be read is NaN; without it such an image raises OSError.
+        With `may_skip` a row of an image that cannot be read is NaN; without it such an image raises OSError. Raises
+        FloatingPointError where the network itself gives what is no finite number.
         """
         keys = self._keys(split, what, may_skip)
         missing = self._missing(keys)
@@ -72,7 +74,20 @@ class FeatureReader:
         readable = [index for index, key in enumerate(keys) if key is not None and key in self.store]
         features_NK = np.full((len(split), self.store.units), np.nan, np.float32)
         features_NK[readable] = self.store.read([key for i in readable if (key := keys[i]) is not None])
+        self._require_finite(features_NK[readable], split, readable)
         return features_NK
+
+    def _require_finite(self, features_NK: np.ndarray, split: ImageSplit, images: Sequence[int]) -> None:
+        """Raises FloatingPointError, of images at these positions: NaN would pass for one that cannot be read."""
+        broken = np.flatnonzero(~np.isfinite(features_NK).all(axis=1))
+        if len(broken):
+            reason = broken_tensor(self.network) or "its weights are finite, so it overflows on the way"
+            named = [str(split.ids[images[row]]) for row in broken[:NAMED_IMAGES]]
+            first = ", ".join([*named, "…"] if len(broken) > NAMED_IMAGES else named)
+            raise FloatingPointError(
+                f"the network gives features that are no finite numbers for {len(broken):,} of {len(images):,} images "
+                f"({first}): {reason}"
+            )
 
     def _keys(self, split: ImageSplit, what: str, may_skip: bool) -> list[bytes | None]:
         """A key for every image; None where it cannot be read."""
@@ -110,8 +125,11 @@ class FeatureReader:
         loader = batches(Subset(split, np.array(missing)))
         for batch in bar(loader, f"{what}: features of {len(missing):,} images", len(loader)):
             if len(batch.index_B):
-                chosen = [keys[missing[index]] for index in batch.index_B.tolist()]
-                self.store.append([key for key in chosen if key is not None], self._features(batch))
+                images = [missing[index] for index in batch.index_B.tolist()]
+                chosen = [keys[index] for index in images]
+                features_BK = self._features(batch)
+                self._require_finite(features_BK, split, images)
+                self.store.append([key for key in chosen if key is not None], features_BK)
                 self.num_computed += len(chosen)
         rate = len(missing) / max(time.monotonic() - begin, 1e-6)
         log.info("%s: features of %d images computed (%.0f a second), %d known", what, len(missing), rate, known)

@@ -184,6 +184,32 @@ def test_what_cannot_be_read_is_an_error_or_left_out(root: Path, tmp_path: Path)
     assert np.isnan(found).all(axis=1).tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("may_skip", [False, True])
+def test_a_network_that_gives_no_number_is_an_error_and_no_image_left_out(
+    root: Path, tmp_path: Path, may_skip: bool
+) -> None:
+    """NaN stands for an image that cannot be read, which fits and errors leave out without a word."""
+    data, network = data_of(root), network_of()
+    split = data.chosen_splits().train
+    assert split is not None
+    with torch.no_grad():
+        network.get_submodule("trunk.inception3a.branch1.conv").weight[0, 0] = float("nan")  # type: ignore[index, operator]
+    reader = reader_of(tmp_path, network)
+    for _ in range(2):
+        with pytest.raises(FloatingPointError) as error:
+            reader.read(split, data.batches_of, "training", may_skip)
+        assert "no finite numbers for 4 of 4 images" in str(error.value)
+        assert "trunk.inception3a.branch1.conv.weight has 1 of" in str(error.value)
+        assert str(split.ids[0]) in str(error.value)
+    assert len(reader.store) == 0
+    with reader.store.writing():
+        # As a file of an earlier version may have it.
+        key = image_key(split, 1, {"input_size": list(SIZE)})
+        reader.store.append([key], np.full((1, reader.store.units), np.nan, np.float32))
+    with pytest.raises(FloatingPointError, match=f"for 1 of 1 images .{split.ids[1]}"):
+        reader.read(Subset(split, np.array([1])), data.batches_of, "training", may_skip)
+
+
 def test_nothing_of_the_network_changes(root: Path, tmp_path: Path) -> None:
     data, network = data_of(root), network_of()
     before = {name: value.clone() for name, value in network.state_dict().items()}
