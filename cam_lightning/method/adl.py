@@ -12,8 +12,10 @@ from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.method.trunk_layer import layer_named, require_trunk
 
 
-class AttentionDropout:
+class AttentionDropout(nn.Module):
     """The attention-based dropout layer, as a hook behind any layer of a trunk: in evaluation it does nothing.
+
+    It is in training or not as the network is that holds it beside its trunk, frozen as that may be.
 
     The attention is the mean over the units. With probability `drop_rate` the features become 0 where it is at least
     `threshold` times its own maximum (the drop mask), and are else multiplied by its sigmoid (the importance map); one
@@ -21,14 +23,14 @@ class AttentionDropout:
     3; junsukchoe/ADL, ops.py; clovaai/wsolevaluation, method/adl.py.
     """
 
-    def __init__(self, trunk: nn.Module, drop_rate: float, threshold: float) -> None:
-        self.trunk = trunk
+    def __init__(self, drop_rate: float, threshold: float) -> None:
+        super().__init__()
         self.drop_rate = drop_rate
         self.threshold = threshold
 
-    def __call__(self, layer: nn.Module, _: Any, features_BKhw: Tensor) -> Tensor | None:
+    def forward(self, layer: nn.Module, _: Any, features_BKhw: Tensor) -> Tensor | None:
         # Not the layer's own mode: a frozen one is in eval mode always (`method.freeze`), and this is no part of it.
-        if not self.trunk.training:
+        if not self.training:
             return None
         attention_B1hw = features_BKhw.float().mean(1, keepdim=True)
         if float(torch.rand(())) < self.drop_rate:
@@ -54,7 +56,8 @@ def with_attention_dropout(
     for option, value in {"drop_rate": drop_rate, "threshold": threshold}.items():
         if not 0 <= value <= 1:
             raise ValueError(f"method.network_part.{option} is a share in [0, 1]; got {value}")
-    dropout = AttentionDropout(network.trunk, drop_rate, threshold)
+    dropout = AttentionDropout(drop_rate, threshold)
+    network.attention_dropout = dropout
     for name in [""] if layers is None else map(str, layers):
         layer_named(network.trunk, name, "layers").register_forward_hook(dropout)
     return network

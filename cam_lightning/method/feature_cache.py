@@ -40,7 +40,8 @@ class FeatureCache:
     and each computes its part of it. It is removed when training ends, and made anew when a run goes on.
 
     Raises ValueError where images have not the same view in every epoch, where the network's first layer learns, and
-    for networks and methods that read more than what those layers give; `fill` does where the disk has no room.
+    for networks and methods that read or change more than what those layers give; `fill` does where the disk has no
+    room.
     """
 
     def __init__(self, network: nn.Module, frozen: Sequence[nn.Module], examples: Examples) -> None:
@@ -48,6 +49,7 @@ class FeatureCache:
         self.network: TrunkNetwork = _whose_forward_is_known(network)
         self.count = _frozen_layers(self.network.trunk, frozen)
         """How many of the trunk's layers are kept; None: all that it is."""
+        _require_nothing_behind(self.network.trunk, self.count)
         self.examples = examples
         self.known: dict[int, Example] = {}
         """By image: its boxes and its size."""
@@ -225,6 +227,23 @@ def _frozen_layers(trunk: nn.Module, frozen: Sequence[nn.Module]) -> int | None:
             f"{next(iter(trunk._modules))}, learns: method.freeze_through=LAYER freezes it and those up to LAYER"
         )
     return count
+
+
+def _require_nothing_behind(trunk: nn.Module, count: int | None) -> None:
+    """Raises ValueError where a method's own layer, as ADL's, hangs behind a layer that is kept."""
+    kept = [trunk] if count is None else [*trunk.children()][:count]
+    own = [
+        hook
+        for layer in kept
+        for part in layer.modules()
+        for hook in part._forward_hooks.values()
+        if isinstance(hook, nn.Module)
+    ]
+    if own:
+        raise ValueError(
+            f"method.cache_features keeps what frozen layers give, and {_name(own[0])} behind one of them gives "
+            "another thing in every step: place it behind layers that learn, or leave it out"
+        )
 
 
 def _name(part: object) -> str:

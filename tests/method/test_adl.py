@@ -20,7 +20,7 @@ FEATURES = (torch.arange(2 * 3 * 2 * 4).float().mul(0.7).sin() + 0.3).view(2, 3,
 
 def through(features: Tensor, drop_rate: float, threshold: float = 0.8) -> Tensor:
     layer = nn.Identity()
-    layer.register_forward_hook(AttentionDropout(layer, drop_rate, threshold))
+    layer.register_forward_hook(AttentionDropout(drop_rate, threshold))
     return layer(features)
 
 
@@ -107,6 +107,18 @@ def test_it_works_behind_a_frozen_layer_too(network: Any) -> None:
         frozen.eval()
         changed(torch.randn(2, 3, 64, 96))
     assert [bool((seen.sum(1) == 0).any()) for seen in given] == [True, False]
+
+
+def test_it_works_behind_a_trunk_that_is_frozen_whole_and_with_some_classes_selected(network: Any) -> None:
+    """Whatever the rest learns from is dropped; the selected network's mode is its own."""
+    changed = with_attention_dropout(network, drop_rate=1.0)
+    (trunk,) = freeze_layers(changed, ["trunk"], None)
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    for seen_by in (changed, changed.select_classes([2, 0])):
+        for training in (True, False):
+            seen_by.train(training)
+            trunk.eval()
+            assert bool((seen_by(images).features_BKhw.sum(1) == 0).any()) == training
 
 
 def test_behind_the_trunk_by_itself_and_it_can_be_copied(network: Any) -> None:

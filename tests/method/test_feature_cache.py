@@ -359,6 +359,9 @@ class CentreSquare:
                                                                         "network": "no sequence"}),
         (r"ToyGap reads more than what they give", {}, {"network": "foreign"}),
         (r"SelfProducedGuidance reads more than what", {}, {"network": "guided", "freeze_through": "relu1"}),
+        (r"AttentionDropout behind one of them gives another thing in", {}, {"network": "dropped"}),
+        (r"AttentionDropout behind one of them", {}, {"network": "dropped behind", "freeze": ["trunk"],
+                                                      "freeze_through": None}),
         (r"keeps no masks, and this method learns from them", {}, {"network": "salient", "method": FewShot}),
     ],
 )  # fmt: skip
@@ -374,6 +377,8 @@ def test_what_is_refused_is_one_line_before_training(
         "foreign": lambda: ToyGap(small().trunk, 8, NUM_CLASSES),
         "guided": lambda: SelfProducedGuidance(small(), layers=["relu1", "relu2"]),
         "salient": lambda: SaliencyMap(small()),
+        "dropped": lambda: with_attention_dropout(small(), ["relu1"]),
+        "dropped behind": lambda: with_attention_dropout(small()),
     }
     if "network" in options:
         options = options | {"network": networks[options["network"]]()}
