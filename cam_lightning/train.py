@@ -37,6 +37,7 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     localizer = build_localizer(config, network, data.input_size)
     method = build_method(config, network, data)
     trainer = build_trainer(config, run, localizer)
+    _keep_precision(config, run, str(trainer.precision))
     validates = config.trainer.limit_val_batches != 0
     data.require_images(trainer.world_size, "train", *(["val"] if validates else []), "test")
     found = newest_checkpoint(run) if run.is_resumed else None
@@ -61,6 +62,15 @@ def run(config: DictConfig, run: RunDirectory) -> None:
     if run.is_writer:
         run.write_json("results.json", results)
         print_results(results, run_dir=run.path)
+
+
+def _keep_precision(config: DictConfig, run: RunDirectory, chosen: str) -> None:
+    """Writes what `trainer.precision=auto` has chosen: a run that is resumed goes on as it began."""
+    from omegaconf import OmegaConf
+
+    if config.trainer.precision == "auto":
+        config.trainer.precision = chosen
+        run.write_text("config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 
 def _require_an_end(config: DictConfig) -> None:

@@ -100,7 +100,7 @@ def _take_further(config: DictConfig, saved: DictConfig, assigned: set[str]) -> 
     """The further maps and boxes of a checkpoint, before those that the command line adds."""
     for group in saved:
         # A command that scores one map alone has no such group, unless its own line asks for several.
-        if group in config.further and not {group, f"further.{group}"} & assigned:
+        if group in config.further and not {group, f"further.{group!s}"} & assigned:
             added = {name: part for name, part in config.further[group].items() if "_target_" in part}
             config.further[group] = {**saved[group], **added}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import torch
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 
 log = logging.getLogger(__name__)
 
+CHOSEN = "CAM_LIGHTNING_PRECISION"
+"""The environment variable by which the processes of one run take the first one's choice: their own timing could fall
+out otherwise."""
 WORTH = 1.25
 """How much faster than float32 bfloat16 has to be: it keeps 3 digits."""
 
@@ -19,8 +23,10 @@ def fastest_precision(accelerator: str) -> str:
 
     A processor that has bfloat16 (AVX512-BF16, AMX) need not be fast at it: of those with AVX512-BF16 alone some take
     half the time of float32 and some twice as long. So one convolution is timed in both, which takes less than a
-    second. The log says what was chosen, and why.
+    second. The log says what was chosen, and why. Where `CHOSEN` is set, that is it.
     """
+    if os.environ.get(CHOSEN):
+        return os.environ[CHOSEN]
     if accelerator == "gpu":
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
         return _chosen(is_native, "this GPU computes in bfloat16" if is_native else "this GPU has no bfloat16")

@@ -10,7 +10,7 @@ import torch
 from lightning import Trainer
 
 from cam_lightning.run.checkpoint import WholeCheckpoints
-from cam_lightning.run.precision import fastest_precision
+from cam_lightning.run.precision import CHOSEN, fastest_precision
 from cam_lightning.run.ranks import SharedDDP
 
 MOST_ON_FEW_CORES = 8
@@ -51,6 +51,10 @@ def build_trainer(
             f"trainer.devices={devices} asks for {devices} CPU processes, which would share {cores} core(s); at most "
             f"{most} are started here"
         )
+    if precision == "auto":
+        precision = fastest_precision(accelerator)
+        if devices * num_nodes > 1:
+            os.environ[CHOSEN] = precision
     strategy: Any = "auto"
     if devices * num_nodes > 1:
         strategy = SharedDDP(broadcast_buffers=False, timeout=timedelta(minutes=timeout_minutes))
@@ -63,7 +67,7 @@ def build_trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        precision=fastest_precision(accelerator) if precision == "auto" else precision,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
         strategy=strategy,
         use_distributed_sampler=False,
         deterministic=deterministic,
