@@ -54,4 +54,5 @@ class AblationCam(GradientMap):
             return network.forward_head(features_kKhw).logits_BC.float()
         image_k3HW = image_3HW.expand(len(features_kKhw), -1, -1, -1)
         with layer_replaced(network, name, features_kKhw, token_layout(network, image_k3HW)):
-            return network(image_k3HW.contiguous(memory_format=torch.channels_last)).logits_BC.float()
+            # Not `network(…)`: compiled, it would run without the hook that replaces, and no unit would count.
+            return network.forward(image_k3HW.contiguous(memory_format=torch.channels_last)).logits_BC.float()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from toy_network import ToyGap
 
 from cam_lightning.backbone.alexnet import alexnet
 from cam_lightning.backbone.googlenet_gap import googlenet_gap
@@ -68,6 +69,23 @@ def test_it_equals_a_loop_over_units(layer: str | None) -> None:
     for row, k in enumerate(units):
         torch.testing.assert_close(scores[row], without(k), rtol=1e-4, atol=1e-6)
         assert not torch.equal(scores[row], output.logits_BC[0])
+
+
+def test_a_compiled_network_is_asked_without_the_unit_too() -> None:
+    """A compiled forward has no eye for hooks that came after it: every unit would seem to say nothing."""
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 3, padding=1), nn.ReLU())
+    network = ToyGap(trunk, 5, 7).eval()
+    given = images(6, 9).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = AblationCam("trunk.0")(network, given, network(given), CLASSES)
+        network.compile(backend="eager")
+        for count in (1, 2, 4):  # as evaluation does: compiled for its batches before any map is made
+            output = network(given.repeat(2, 1, 1, 1)[:count])
+        maps = AblationCam("trunk.0")(network, given, network(given), CLASSES)
+    assert output.logits_BC.shape == (4, 7)
+    assert float(expected.abs().max()) > 0.01
+    torch.testing.assert_close(maps, expected)
 
 
 def test_a_negative_score_does_not_turn_the_map_around() -> None:
