@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,13 +24,42 @@ def blank_input(network: Any, size: tuple[int, int]) -> Tensor:
 
 @contextmanager
 def full_float32(device_type: str) -> Iterator[None]:
-    """No autocast and no TF32 within; afterwards everything is as it was, also after an error."""
-    allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    """No autocast within, and neither TF32 nor bfloat16 in place of float32, in convolutions and in matrix products.
+
+    Whichever of torch's switches have asked for it, older or newer ones. Afterwards everything is as it was, also after
+    an error.
+    """
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    # The older switches cannot be read where newer ones have set their parts apart; setting them sets all parts alike.
+    allow_tf32, precision = _read(lambda: cudnn.allow_tf32), _read(torch.get_float32_matmul_precision)
+    changed = [backends, cudnn, mkldnn, mkldnn.conv]
+    changed += [cudnn.conv, cudnn.rnn] if allow_tf32 is None else []
+    changed += [backends.cuda.matmul, mkldnn.matmul] if precision is None else []
+    before = [(switch, switch.fp32_precision) for switch in changed if switch.fp32_precision in ("tf32", "bf16")]
     try:
+        for switch, _ in before:
+            switch.fp32_precision = "ieee"
+        cudnn.allow_tf32 = False
+        if precision != "highest":
+            torch.set_float32_matmul_precision("highest")
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        torch.backends.cudnn.allow_tf32 = allow_tf32
+        if allow_tf32 is not None:
+            cudnn.allow_tf32 = allow_tf32
+        if precision is not None and precision != "highest":
+            torch.set_float32_matmul_precision(precision)
+        for switch, was in reversed(before):
+            switch.fp32_precision = was
+
+
+def _read(switch: Callable[[], Any]) -> Any:
+    """What one of torch's older switches says; None where it has no answer, since newer ones are set otherwise."""
+    try:
+        return switch()
+    except RuntimeError:
+        return None
 
 
 @contextmanager
