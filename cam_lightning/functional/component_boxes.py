@@ -11,10 +11,13 @@ from cam_lightning.functional.post_processing import PostProcessing, cut_levels,
 def normalised_map(map_hw: np.ndarray, size: tuple[int, int], rule: PostProcessing) -> np.ndarray | None:
     """The map (h, w) as it is thresholded: float32 (H, W), upsampled and normalised; None where it names no region.
 
-    Values below that which becomes 0 are 0.
+    Values below that which becomes 0 are 0; where a rule leaves values raw, they are all as they are.
     """
     found = rule.thresholdable(map_hw, size)
-    return None if found is None else normalised(found.value_HW.copy(), found.zero_and_one, found.high)
+    if found is None:
+        return None
+    value_HW = found.value_HW.copy()
+    return normalised(value_HW, found.zero_and_one, found.high) if rule.is_share else value_HW
 
 
 def component_boxes(map_hw: np.ndarray, size: tuple[int, int], threshold: float, rule: PostProcessing) -> np.ndarray:

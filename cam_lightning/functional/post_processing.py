@@ -131,13 +131,18 @@ class PostProcessing:
 
     def check_threshold(self, threshold: float, where: str = "") -> None:
         """Raises ValueError for a threshold that no normalised value can be compared with."""
-        if NORMALISATIONS[self.normalise].is_share and not 0 <= threshold < 1:
+        if self.is_share and not 0 <= threshold < 1:
             raise ValueError(f"{where}threshold is a share of the normalised map, in [0, 1); got {threshold}")
 
     def check_scores(self, where: str = "") -> None:
         """Raises ValueError where normalised maps need not lie in [0, 1]."""
         scores = [name for name, normalisation in NORMALISATIONS.items() if normalisation.is_share]
         check_option(f"{where}normalise", self.normalise, scores)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether normalised values are shares of the map's own range, in [0, 1]; else they are raw."""
+        return NORMALISATIONS[self.normalise].is_share
 
     @property
     def floor(self) -> np.float32:

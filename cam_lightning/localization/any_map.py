@@ -21,7 +21,8 @@ class MapBoxes(NamedTuple):
     boxes_P4: np.ndarray
     """float32 xyxy, half-open, in the pixels of the photo."""
     score_P: np.ndarray
-    """float32: the mean of the normalised map over the box; 0 where the map names no region."""
+    """float32: the mean of the normalised map over the box (of the raw one for `normalise="none"`); 0 where it names no
+    region."""
     map_P: np.ndarray
     """int64: which map each box is of, by its position; 0 for a single one."""
     degenerate_P: np.ndarray

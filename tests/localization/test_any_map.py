@@ -116,6 +116,19 @@ def test_options_are_those_of_the_one_rule(map_hw: np.ndarray) -> None:
     assert boxes(map_hw, SIZE, **options).boxes_P4.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("rectify", [False, True])
+def test_a_raw_map_has_raw_scores(rectify: bool) -> None:
+    """Cut off at 1, as shares are, every box of logits above 1 would have the same."""
+    one = np.zeros((6, 12))
+    one[1:3, 1:4], one[4:6, 9:11], one[0] = 30.0, 50.0, -8.0
+    one[1, 2] = 90.0
+    options: dict[str, Any] = {"normalise": "none", "rectify": rectify}
+    found = boxes(one, threshold=20, all_components=True, **options)
+    assert found.boxes_P4.tolist() == [[1, 1, 4, 3], [9, 4, 11, 6]]
+    assert found.score_P.tolist() == [40, 50]
+    assert boxes(one, threshold=-10, **options).score_P == pytest.approx(np.maximum(one, 0 if rectify else -8).mean())
+
+
 def test_any_box_generator_can_make_them(map_hw: np.ndarray) -> None:
     generator = DistanceTransform()
     expected = generator(torch.from_numpy(map_hw)[None, None], torch.tensor([SIZE]), (5, 8)).boxes_BP4[0]
