@@ -73,9 +73,9 @@ class ThresholdCurve(CounterMetric):
         grid = np.round(np.arange(0, 1, interval), 12).tolist()
         super().__init__(num_images=(), num_pseudo=())
         self.box = box if isinstance(box, ThresholdSweep) else None
-        # So that the run's own error is on the curve, and never below its oracle.
+        # So that the run's own error is on the curve, and never below its oracle; of raw maps it may lie beyond 0..1.
         threshold = getattr(box, "threshold", None)
-        own = [threshold] if threshold is not None and 0 <= threshold < 1 else []
+        own = [] if threshold is None else [threshold]
         self._sweep_at([*grid, *fixed, *own])
         self.fixed = tuple(fixed)
         self.iou_threshold = iou_threshold

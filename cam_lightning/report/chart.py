@@ -89,7 +89,9 @@ def line_chart(
     note: str = "",
     rule: float | None = None,
 ) -> LineChart:
-    """A chart of series of at least one point each; `y_range` is widened to round numbers."""
+    """A chart of series of at least one point each; `x_range` is widened to hold them, `y_range` to round numbers."""
+    places_x = [x for one in series for x, _ in one.points]
+    x_range = (min([x_range[0], *places_x]), max([x_range[1], *places_x]))
     y_values = round_numbers(*y_range, 5, outside=True)
     to_x, to_y = _scale(*x_range, LEFT, RIGHT), _scale(y_values[0], y_values[-1], BOTTOM, TOP)
     lines = []

@@ -11,6 +11,7 @@ import pytest
 from report_world import prediction, specs_of
 
 from cam_lightning.contracts import Spec
+from cam_lightning.report.chart import LEFT, RIGHT
 from cam_lightning.report.run_record import read_predictions, read_threshold_curves
 from cam_lightning.report.section.overlap import overlaps, threshold_chart
 from cam_lightning.run.prediction_table import Prediction
@@ -96,6 +97,16 @@ def test_numbers_over_thresholds_are_called_and_judged_as_their_specs_say(make_r
         ("my accuracy", "50.00% at 0.5"),
     ]
     assert chart.rule is not None
+
+
+def test_a_threshold_of_raw_maps_lies_within_the_chart() -> None:
+    curves = {"threshold": [-2.0, 0.0, 0.5, 6.5], "gt_known_error": [0.5, 0.75, 0.5, 0.25]}
+    chart = threshold_chart(curves, specs_of("test"), "test", 6.5)
+    assert chart is not None
+    places = [x for x, _, _ in chart.lines[0].dots]
+    assert places == sorted(places)
+    assert (places[0], places[-1]) == (LEFT, RIGHT)
+    assert chart.rule == RIGHT
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"threshold": [0.1]', '{"threshold": [0.1], "x": []}', '{"x": [1]}'])
