@@ -397,15 +397,18 @@ def _localization(config: DictConfig, localizer: Localizer, loggers: list[Logger
 
 
 def _as_boxed(nodes: Mapping[str, Any], own: Mapping[str, Any], box: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics of a further box generator: where it normalises maps otherwise than the run's own of the same kind, so
-    do those that normalise maps themselves. Their numbers would else stand under its name, and be of the run's own.
+    """Metrics of a further box generator: where it makes other values of maps than the run's own, by the options that
+    both have, so do those that make them themselves. Their numbers would else stand under its name, and be of the run's
+    own.
 
     Not where it leaves values raw, of which such metrics make nothing.
     """
-    changed = {option: box.get(option) for option in ("normalise", "percentile") if own.get(option) != box.get(option)}
-    if own["_target_"] != box["_target_"] or not changed or box.get("normalise") == "none":
+    options = ("normalise", "percentile", "rectify", "upsample")
+    changed = {option: box.get(option) for option in options if own.get(option) != box.get(option)}
+    if "normalise" not in own or "normalise" not in box or not changed or box["normalise"] == "none":
         return dict(nodes)
-    changed |= {"normalise": box.get("normalise")}
+    if changed.keys() & {"normalise", "percentile"}:
+        changed |= {"normalise": box["normalise"]}
     return {
         name: node | {key: value for key, value in changed.items() if key in node} if "normalise" in node else node
         for name, node in nodes.items()

@@ -26,6 +26,7 @@ from cam_lightning.callback.localization import LocalizationCallback
 from cam_lightning.callback.times_file import TimesFile
 from cam_lightning.cam.gradient_map import unmeasured
 from cam_lightning.contracts import NoClassMapError
+from cam_lightning.functional.post_processing import PostProcessing
 from cam_lightning.launch.range import with_own_ranges
 from cam_lightning.launch.resolver import register_resolvers
 from cam_lightning.launch.stored import inherit_from_checkpoint
@@ -286,6 +287,28 @@ def test_what_normalises_maps_itself_does_so_as_the_further_box_generator_does(t
         "ivr": ("ivr", 0.6),
     }
     assert callback.arms["ivr"].metrics["threshold_curve"].box.rule.normalise == "ivr"
+
+
+def test_it_does_so_of_every_option_that_both_generators_have(tmp_path: Path) -> None:
+    """Of another kind of generator too; what neither changes stays the metric's own."""
+    config = composed(
+        "+box@further.box.positive=largest_component", "further.box.positive.rectify=true",
+        "+box@further.box.all_ivr=all_components", "further.box.all_ivr.normalise=ivr",
+        "further.box.all_ivr.upsample=nearest", "+box@further.box.released=distance_transform",
+        "+box@further.box.raw=largest_component", "further.box.raw.normalise=none",
+        "metric=[gt_known_error,max_box_accuracy]", "trainer=cpu", f"run_dir={tmp_path}",
+    )  # fmt: skip
+    localizer = build_localizer(config, build_network(config, 3), (64, 64))
+    trainer = build_trainer(config, RunDirectory(tmp_path), localizer)
+    (callback,) = (callback for callback in trainer.callbacks if isinstance(callback, LocalizationCallback))  # type: ignore[attr-defined]
+    rules = {name: arm.metrics["max_box_accuracy"].rule for name, arm in callback.arms.items()}
+    assert rules == {
+        "": PostProcessing(normalise="minmax"),
+        "positive": PostProcessing(normalise="minmax", rectify=True),
+        "all_ivr": PostProcessing("nearest", normalise="ivr"),
+        "released": PostProcessing(normalise="minmax"),
+        "raw": PostProcessing(normalise="minmax"),
+    }
 
 
 @pytest.mark.parametrize("further", [[], ["+box@further.box.distance_transform=distance_transform"]])
