@@ -118,13 +118,17 @@ class Overlays:
     def finish(self) -> None:
         """Hands on what waits for the other ranks' maps."""
         if self.scale == "shared":
-            self.parts[self.rank].write_text("".join(f"{json_text(seen)}\n" for seen in self.waiting))
+            lines = "".join(f"{json_text(seen)}\n" for seen in self.waiting)
+            self.parts[self.rank].write_text(lines, encoding="utf-8")
 
     def merge(self) -> None:
         """Draws what has waited for the whole split's scale, and lays the pictures of all ranks on one sheet."""
         if self.scale == "shared":
-            lines = [line for part in self.parts for line in part.read_text().splitlines()]
-            waited = [_read(json.loads(line)) for line in lines]
+            waited: list[_Seen] = []
+            for part in self.parts:
+                # Not `str.splitlines`: it also breaks lines at characters that names may hold.
+                with part.open(encoding="utf-8") as file:
+                    waited += [_read(json.loads(line)) for line in file]
             limits: dict[str, float | None] = {}
             for shown in (shown for seen in waited for shown in seen.maps):
                 largest = largest_value(_cells(shown.map_hw), self.colour_map)

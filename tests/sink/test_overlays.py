@@ -93,11 +93,11 @@ class Blank:
 
 
 def seen_on_two_ranks(run_dir: Path, **options: Any) -> list[np.ndarray]:
-    """Maps whose maxima are 1, 4 and 2, one rank having two of them; pictures without their captions."""
+    """Maps whose maxima are 1, 4 and 2, one rank having two of them, of a class whose name holds a line separator."""
     nothing = torch.zeros(1, 1, dtype=torch.bool)
     ranks = [Overlays(str(run_dir), **options) for _ in range(2)]
     for number, sink in enumerate(ranks):
-        sink.start("test", Blank(), ["x"], number, 2)
+        sink.start("test", Blank(), ["\u2028é"], number, 2)
     for index, (rank, high) in enumerate(((1, 1.0), (0, 4.0), (1, 2.0))):
         map_hw = torch.tensor([[0.0, high], [-8.0, 0.0]])
         box = torch.tensor([[[150.0, 0, 300, 120]]])
