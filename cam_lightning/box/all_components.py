@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,17 +27,8 @@ class AllComponents(LargestComponent):
     that it lacks, one that names no region the whole image. Raises ValueError for `most` below 1.
     """
 
-    def __init__(
-        self,
-        threshold: float = 0.2,
-        normalise: str = "max",
-        rectify: bool = False,
-        frame: str = "original",
-        upsample: str = "bilinear",
-        percentile: float | None = None,
-        most: int = 10,
-    ) -> None:
-        super().__init__(threshold, normalise, rectify, frame, upsample, percentile)
+    def __init__(self, threshold: float = 0.2, *, most: int = 10, **options: Any) -> None:
+        super().__init__(threshold, **options)
         if most < 1:
             raise ValueError(f"box.most is how many boxes a map may have, at least 1; got {most}")
         self.most = most

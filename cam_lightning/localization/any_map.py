@@ -37,6 +37,7 @@ def map_boxes(
     normalise: str = "max",
     rectify: bool = False,
     upsample: str = "bilinear",
+    percentile: float | None = None,
     all_components: bool = False,
     box: BoxGenerator | None = None,
 ) -> MapBoxes:
@@ -46,6 +47,7 @@ def map_boxes(
     `__array__`), or nested lists. `size` is the photo's height and width, in that order, or a pair for each map (M, 2);
     None: the map has the photo's size. Upsample → rectify or not → normalise → strictly above `threshold` → largest
     8-connected component, as everywhere in this package; with `all_components` each of them, the largest first.
+    `percentile` is of the normalisations that ask for one (`pas`, `ivr`, `percentile`); None: as they are published.
     `box` is another generator, such as `cam_lightning.box.distance_transform.DistanceTransform()`, in place of all
     these options.
 
@@ -54,10 +56,10 @@ def map_boxes(
     """
     map_Mhw = _maps(heat_map)
     size_M2 = _sizes(size, map_Mhw)
-    options = (threshold, normalise, rectify, upsample, all_components)
-    if box is not None and options != (0.2, "max", False, "bilinear", False):
+    options = (threshold, normalise, rectify, upsample, percentile, all_components)
+    if box is not None and options != (0.2, "max", False, "bilinear", None, False):
         raise ValueError("boxes takes a box generator, box=…, or the options of its own rule; not both")
-    rule = PostProcessing(upsample, rectify, normalise)
+    rule = PostProcessing(upsample, rectify, normalise, percentile=percentile)
     rule.check_threshold(threshold)
     boxes, scores, degenerate = [], [], []
     for map_hw, size_2 in zip(map_Mhw, size_M2, strict=True):

@@ -117,7 +117,7 @@ def test_errors_are_those_of_the_largest_component(num_classes: int) -> None:
 
 
 def test_its_options() -> None:
-    assert AllComponents(0.35, "minmax", most=3).protocol() == LargestComponent(0.35, "minmax").protocol() | {
+    assert AllComponents(0.35, normalise="minmax", most=3).protocol() == LargestComponent(0.35, "minmax").protocol() | {
         "rule": "all_components",
         "most": 3,
     }

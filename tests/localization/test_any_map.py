@@ -109,8 +109,14 @@ def test_all_components_are_told_apart_by_their_map() -> None:
     assert boxes(one, threshold=0.6, all_components=True).boxes_P4.tolist() == [[1, 1, 4, 3]]
 
 
-def test_options_are_those_of_the_one_rule(map_hw: np.ndarray) -> None:
-    options: dict[str, Any] = {"threshold": 0.6, "normalise": "minmax", "rectify": True, "upsample": "bicubic"}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threshold": 0.6, "normalise": "minmax", "rectify": True, "upsample": "bicubic"},
+        {"threshold": 0.3, "normalise": "ivr", "percentile": 0.8},
+    ],
+)
+def test_options_are_those_of_the_one_rule(map_hw: np.ndarray, options: dict[str, Any]) -> None:
     generator = LargestComponent(**options)
     expected = generator(torch.from_numpy(map_hw)[None, None], torch.tensor([SIZE]), (5, 8)).boxes_BP4[0].numpy()
     assert boxes(map_hw, SIZE, **options).boxes_P4.tolist() == expected.tolist()
