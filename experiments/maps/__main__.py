@@ -5,7 +5,7 @@
 
 Errors of boxes and the pointing game on all test photos; deletion, insertion, and the comparison with random weights
 on every twentieth (`--every`), where the maps that cost most are scored too. Runs what FOLDER does not hold finished,
-measures what each map costs by itself, and writes maps.md and maps.csv there. About 45 minutes of one core.
+measures what each map costs by itself, and writes maps.md and maps.csv there. About 70 minutes of one core.
 """
 
 from __future__ import annotations
