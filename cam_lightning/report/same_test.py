@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from cam_lightning.dataset.pipeline.split import fingerprint
 from cam_lightning.report.run_record import RunRecord
 from cam_lightning.report.split_results import arm_in_words
 from cam_lightning.run.prediction_table import read_predictions, table_file
@@ -53,7 +52,7 @@ def _images(run: RunRecord) -> str:
     except (OSError, ValueError):
         return ""
     names = sorted(PurePosixPath(identity).name if PurePosixPath(identity).suffix else identity for identity in ids)
-    return hashlib.sha256(json.dumps(names).encode("utf-8", "surrogateescape")).hexdigest() if names else ""
+    return fingerprint(names) if names else ""
 
 
 def _places(runs: Iterable[RunRecord]) -> str:

@@ -71,6 +71,7 @@ def test_it_equals_a_loop_over_units(layer: str | None) -> None:
         assert not torch.equal(scores[row], output.logits_BC[0])
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_asked_without_the_unit_too() -> None:
     """A compiled forward has no eye for hooks that came after it: every unit would seem to say nothing."""
     torch.manual_seed(0)
