@@ -38,4 +38,6 @@ def test_a_short_training_of_seed_0_draws_what_it_always_did() -> None:
 
 
 def test_torch_takes_the_largest_seed() -> None:
-    torch.manual_seed(batch_seed(4_294_967_295, 2**32, 4_095))
+    largest = batch_seed(4_294_967_295, 2**32, 4_095)
+    torch.manual_seed(largest)
+    assert torch.initial_seed() == largest < 2**64
