@@ -115,8 +115,18 @@ class LabelBox(NamedTuple):
     """bool: as `Proposals.degenerate_BP`."""
 
 
+Reads = Literal["label", "best", "ranked"]
+"""What a metric, an evaluator or a sink reads of a Localization's maps and boxes: those of the true class alone; those
+of the best class too; or those of all T ranked classes."""
+
+
 class Localization(NamedTuple):
-    """The network's answer for one batch, on the CPU: ranked classes, raw maps, boxes in frame `original`."""
+    """The network's answer for one batch, on the CPU: ranked classes, raw maps, boxes in frame `original`.
+
+    An evaluation in which nothing reads the maps and boxes of all T classes does not make them: `map_BThw` and
+    `proposals` are then of the best class alone, or of none. What is fed by it may say what it reads, by an attribute
+    `reads`; without it, it is given all of them.
+    """
 
     index_B: Tensor
     """int64: the images' positions in their split, or among the photos."""
@@ -125,7 +135,7 @@ class Localization(NamedTuple):
     probability_BT: Tensor
     """float32: softmax over all classes, at `classes_BT`; of a network with `independent_classes`, sigmoids."""
     map_BThw: Tensor
-    """float32: raw maps of `classes_BT`, never normalised."""
+    """float32: raw maps of `classes_BT`, never normalised; or of fewer, as above."""
     proposals: Proposals
     label: LabelBox | None = None
     """None where no label is known, as of one's own photos; then the three below raise ValueError."""

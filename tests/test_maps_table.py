@@ -47,10 +47,11 @@ def test_every_run_is_a_command_that_composes(kind: str, tmp_path: Path) -> None
     cams = {"cheap": CHEAP, "dear": DEAR, "random_weights": ("cam",)}[kind]
     assert ("cam", *config.further.cam) == cams
     assert config.cam._target_.endswith("ClassActivationMap")
-    assert config.dataset.test_every == (25 if kind == "dear" else 1)
+    assert config.dataset.test_every == 1
+    assert "predictions" not in config.callback.localization.sinks
     assert ("randomized_weights" in config.evaluator) == (kind != "dear")
     if kind != "random_weights":
-        assert config.evaluator.deletion_insertion.every == (25 if kind == "cheap" else 1)
+        assert config.evaluator.deletion_insertion.every == 25
     assert job.lacks
 
 
@@ -61,13 +62,14 @@ def test_the_table_has_a_line_for_every_map_of_what_is_finished(tmp_path: Path) 
     finished(tmp_path / "squeezenet1_1" / "cheap" / "0", CHEAP, 0.1)
     (tmp_path / "squeezenet1_1" / "cheap" / "0" / "status.json").write_text('{"state": "running"}')
     rows = read_rows(tmp_path)
-    assert [row.cam for row in rows] == [*CHEAP, *DEAR, "cam, random weights", "centre box"]
+    assert [row.cam for row in rows] == [*CHEAP, *DEAR[1:], "cam, random weights", "centre box"]
     assert {row.network for row in rows} == {"googlenet"}
     text = markdown(rows, 25)
     assert "every 25th photo" in text
     assert "| `cam` | 500 | 20.0 | 20.0 | 20.0 | 0.200 | 0.200 | 0.200 | 0.50 |" in text
     assert "| `grad_cam` | 500 | 21.0 | 21.0 | 21.0 | 0.210 |  | 0.210 | 1.50 |" in text
-    assert "| `cam` | 500 | 30.0 |" in text
+    assert "| `cam` | 500 | 30.0 |" not in text, "told by the other run"
+    assert "| `score_cam` | 500 | 31.0 |" in text
     assert "| cam, random weights | 500 | 75.0 |  |  |  |  |  |  |" in text
     assert "| centre box | 500 | 48.6 |  |  |  |  |  |  |" in text
     assert "SqueezeNet 1.1\n" not in text

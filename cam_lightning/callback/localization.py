@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -21,6 +21,7 @@ from cam_lightning.contracts import (
     LabelBox,
     Localization,
     LocalizationMetric,
+    Reads,
     Results,
     Sink,
     Spec,
@@ -42,7 +43,8 @@ class LocalizationCallback(Callback):
     The maps of the predicted top classes and of the label become boxes; every metric counts them. Metrics
     that look at boxes alone also count each baseline, a centred box of `baselines[name]` of each side, with
     the network's classes: a localization error says something only beside those of boxes that see nothing.
-    Evaluators see the network and its input as well.
+    Evaluators see the network and its input as well. Maps that none of these and no sink reads are not made
+    (`contracts.Reads`): where GT-known errors alone are asked for, that of the label is the only one.
 
     Boxing runs in a thread beside the next batch's forward. Logs `<split>/<metric's key>`,
     `<split>/baseline/<name>/<metric's key>` and `<split>/num_degenerate_maps`; where the localizer has several maps
@@ -81,6 +83,8 @@ class LocalizationCallback(Callback):
         self.baseline_metrics = {
             name: [_fresh(metric) for metric in metrics.values() if not metric.needs_maps] for name in self.baselines
         }
+        self.reads = _most_read([each for each, arm in self._scoring() if not arm.startswith("baseline/")] + self.sinks)
+        """Of maps and boxes, what the most demanding of all that is fed reads."""
         self._selection: dict[str, Any] = {}
         self._worker = side_threads(1, "boxing")
         self._running: deque[Future[dict[str, Localization]]] = deque()
@@ -174,7 +178,7 @@ class LocalizationCallback(Callback):
             return
         # Maps that need further forwards make them as the first one was made.
         with pl_module.evaluating():  # type: ignore[operator]
-            maps = self.localizer.maps(batch.image_B3HW, output, batch.index_B, batch.truth.label_B)
+            maps = self.localizer.maps(batch.image_B3HW, output, batch.index_B, batch.truth.label_B, self.reads)
         truth = _on_the_cpu(batch.truth)
         input_size = (batch.image_B3HW.shape[2], batch.image_B3HW.shape[3])
         # One batch may wait while another is boxed; a longer queue would only keep maps in memory.
@@ -281,6 +285,16 @@ class _Arm:
 
     def selectors(self) -> list[ThresholdSelector]:
         return [metric for metric in self.metrics.values() if isinstance(metric, ThresholdSelector)]
+
+
+def _most_read(fed: list[Any]) -> Reads:
+    """What has to be there for each of them; raises ValueError for one that does not say it in the words that are."""
+    words = get_args(Reads)
+    found = [getattr(each, "reads", words[-1]) for each in fed]
+    for each, word in zip(fed, found, strict=True):
+        if word not in words:
+            raise ValueError(f"{type(each).__name__}.reads is one of {', '.join(words)}; got {word!r}")
+    return max(found, key=words.index, default=words[0])
 
 
 def _is_of_boxes(metric: Any) -> bool:

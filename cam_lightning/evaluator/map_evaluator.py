@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import ActivationMap, ClassifierOutput, GroundTruth, Localization, Network
+from cam_lightning.contracts import ActivationMap, ClassifierOutput, GroundTruth, Localization, Network, Reads
 from cam_lightning.functional.network_input import evaluation_mode
 from cam_lightning.functional.probability import class_probabilities
 from cam_lightning.metric.counter import CounterMetric
@@ -57,6 +57,7 @@ class MapEvaluator(CounterMetric):
         self.name = name
         self.values_of = tuple(values)
         self.of = of
+        self.reads: Reads = "best" if of == "predicted" else "label"
         self.every = every
         self.batch_size = batch_size
 

@@ -16,6 +16,8 @@ from cam_lightning.contracts import (
     LabelBox,
     Localization,
     Network,
+    Proposals,
+    Reads,
 )
 from cam_lightning.functional.finite_output import require_finite_output
 from cam_lightning.functional.network_input import full_float32, normalised
@@ -30,7 +32,7 @@ class Maps(NamedTuple):
     classes_BT: Tensor
     probability_BT: Tensor
     map_BThw: dict[str, Tensor]
-    """Raw maps of `classes_BT` by the cam's name; sizes differ."""
+    """Raw maps of `classes_BT`, or of the best of them alone or of none, by the cam's name; sizes differ."""
     label_map_Bhw: dict[str, Tensor]
     """Those of the labels; empty where no label is known."""
 
@@ -79,16 +81,24 @@ class Localizer:
                 check(self.network, input_size)
 
     def maps(
-        self, image_B3HW: Tensor, output: ClassifierOutput, index_B: Tensor, label_B: Tensor | None = None
+        self,
+        image_B3HW: Tensor,
+        output: ClassifierOutput,
+        index_B: Tensor,
+        label_B: Tensor | None = None,
+        reads: Reads = "ranked",
     ) -> Maps:
         """The ranked classes of an output, their probabilities and their maps, and the labels' where there are any.
 
-        `image_B3HW` are the normalised images that the output is of; `index_B` their positions in the split.
+        `image_B3HW` are the normalised images that the output is of; `index_B` their positions in the split. No map is
+        made that is not read: a map that costs a backward for each class costs six of them for `ranked`, one for
+        `label`.
         """
         classes_BT = ranked_classes(output.logits_BC)
         probability_BT = class_probabilities(self.network, output.logits_BC).gather(1, classes_BT)
-        wanted = classes_BT if label_B is None else torch.cat([classes_BT, label_B[:, None]], dim=1)
-        T = classes_BT.shape[1]
+        mapped_BT = classes_BT[:, : {"label": 0, "best": 1, "ranked": None}[reads]]
+        wanted = mapped_BT if label_B is None else torch.cat([mapped_BT, label_B[:, None]], dim=1)
+        T = mapped_BT.shape[1]
         maps: dict[str, Tensor] = {}
         label_maps: dict[str, Tensor] = {}
         made = maps_together(self.cams, self.network, image_B3HW, output, wanted, self.measure)
@@ -97,7 +107,7 @@ class Localizer:
             maps[name] = map_BThw[:, :T].cpu()
             if label_B is not None:
                 # A label that was predicted has one map, not two that could differ in the last bit.
-                rank_B = rank_of_label(classes_BT, label_B)
+                rank_B = rank_of_label(mapped_BT, label_B)
                 label_maps[name] = map_BThw[torch.arange(len(rank_B), device=rank_B.device), rank_B].cpu()
         return Maps(index_B.cpu(), classes_BT.cpu(), probability_BT.cpu(), maps, label_maps)
 
@@ -116,7 +126,7 @@ class Localizer:
                 classes_BT=maps.classes_BT,
                 probability_BT=maps.probability_BT,
                 map_BThw=maps.map_BThw[cam],
-                proposals=generate(maps.map_BThw[cam], size_B2, input_size),
+                proposals=_proposals(generate, maps.map_BThw[cam], size_B2, input_size),
                 label=label,
                 unit=self.unit(cam),
             )
@@ -140,6 +150,14 @@ class Localizer:
             require_finite_output(network, image_B3HW, output.logits_BC, names_B.__getitem__)
             maps = self.maps(image_B3HW, output, index_B)
         return self.boxed(maps, size_B2, (pixels_B3HW.shape[2], pixels_B3HW.shape[3]))
+
+
+def _proposals(generate: BoxGenerator, map_BThw: Tensor, size_B2: Tensor, input_size: tuple[int, int]) -> Proposals:
+    """What is guessed from the maps that were made; of none, nothing."""
+    if map_BThw.shape[1] == 0:
+        num_images = len(map_BThw)
+        return Proposals(torch.zeros(num_images, 0, 4), (), torch.zeros(num_images, 0, dtype=torch.bool))
+    return generate(map_BThw, size_B2, input_size)
 
 
 def protocol(part: ActivationMap | BoxGenerator) -> dict[str, Any]:

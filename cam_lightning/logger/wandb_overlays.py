@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cam_lightning.contracts import GroundTruth, ImageSource, Localization
+from cam_lightning.contracts import GroundTruth, ImageSource, Localization, Reads
 from cam_lightning.functional.box import as_fractions
 from cam_lightning.functional.map_colours import CHOICES
 from cam_lightning.functional.overlap import best_overlap, written_overlap
@@ -38,6 +38,7 @@ class WandbOverlays:
             raise ValueError(f"logger.wandb.colour_map is one of {', '.join(CHOICES)}; got {colour_map!r}")
         self.root = Path(run_dir)
         self.count = count
+        self.reads: Reads = "best" if count else "label"
         self.seed = seed
         self.colour_map = colour_map
         self.iou_threshold = iou_threshold
@@ -54,7 +55,7 @@ class WandbOverlays:
         rows = [row for row, index in enumerate(localization.index_B.tolist()) if index in self.sample]
         if not rows:
             return
-        iou_BP = best_overlap(localization.proposals.boxes_BP4, truth.boxes_BN4, truth.num_boxes_B)
+        iou_B = best_overlap(localization.proposals.boxes_BP4[:, :1], truth.boxes_BN4, truth.num_boxes_B)[:, 0]
         for row in rows:
             num_boxes = int(truth.num_boxes_B[row])
             seen = {
@@ -62,7 +63,7 @@ class WandbOverlays:
                 "label": int(truth.label_B[row]),
                 "predicted": int(localization.classes_BT[row, 0]),
                 "probability": float(localization.probability_BT[row, 0]),
-                "iou": float(iou_BP[row, 0]) if num_boxes else None,
+                "iou": float(iou_B[row]) if num_boxes else None,
                 "box": localization.proposals.boxes_BP4[row, 0].tolist(),
                 "truth": truth.boxes_BN4[row, :num_boxes].tolist(),
                 "shown": None if truth.classes_BC is None else truth.classes_BC[row].tolist(),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Spec
+from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.metric.counter import CounterMetric
 
@@ -25,6 +25,7 @@ class BoxRecall(CounterMetric):
     """
 
     needs_maps = True
+    reads: Reads = "label"
 
     def __init__(self, box: BoxGenerator, iou_threshold: float = 0.5, input_size: int | Sequence[int] = 224) -> None:
         super().__init__(shares=(), found=(), num_boxes=(), num_images=())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.metric.counter import CounterMetric
 
 
 class DegenerateMaps(CounterMetric):
     """Counts maps that are constant, not finite, or nowhere positive where the rule needs it.
 
-    Both the maps of the ranked classes and those of the labels count, each once, however many boxes it gave.
+    Both the maps of the ranked classes and those of the labels count, each once, however many boxes it gave; of the
+    former those alone that something else reads, since others are not made.
     """
 
     needs_maps = True
+    reads: Reads = "label"
 
     def __init__(self) -> None:
         super().__init__(num_maps=())

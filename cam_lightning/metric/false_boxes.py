@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.metric.counter import CounterMetric
 from cam_lightning.run.choice import nearest
 
@@ -19,6 +19,7 @@ class FalseBoxes(CounterMetric):
     """
 
     needs_maps = True
+    reads: Reads = "label"
 
     def __init__(self, negative: str | int | None = None) -> None:
         if negative == "" or (isinstance(negative, int) and negative < 0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.localization_error import gt_known_hits
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
@@ -14,6 +14,7 @@ class GtKnownError(CounterMetric):
     """
 
     needs_maps = False
+    reads: Reads = "label"
 
     def __init__(self, iou_threshold: float = 0.5) -> None:
         super().__init__(hits=(), num_images=())

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.localization_error import gt_known_hits, largest_share
 from cam_lightning.metric.counter import CounterMetric, error_rate
 
@@ -21,6 +21,7 @@ class GtKnownErrorBySize(CounterMetric):
     """
 
     needs_maps = False
+    reads: Reads = "label"
     hits: Tensor
     num_images: Tensor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.metric.counter import CounterMetric
 
@@ -20,6 +20,7 @@ class MaskOverlap(CounterMetric):
     """
 
     needs_maps = True
+    reads: Reads = "label"
 
     def __init__(
         self,

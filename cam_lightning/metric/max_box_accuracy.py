@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.max_box_accuracy import (
     MODES,
     best_overlaps,
@@ -36,6 +36,7 @@ class _LevelSweep(CounterMetric):
     """
 
     needs_maps = True
+    reads: Reads = "label"
     hits: Tensor
 
     def __init__(

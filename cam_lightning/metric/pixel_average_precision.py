@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.pixel_average_precision import count_pixels, peak_overlap, pixel_average_precision
 from cam_lightning.functional.post_processing import PostProcessing, score_map
 from cam_lightning.metric.counter import CounterMetric
@@ -22,6 +22,7 @@ class PixelAveragePrecision(CounterMetric):
     """
 
     needs_maps = True
+    reads: Reads = "label"
     pixels: Tensor
 
     def __init__(

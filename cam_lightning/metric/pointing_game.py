@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cam_lightning.contracts import GroundTruth, Localization, Spec
+from cam_lightning.contracts import GroundTruth, Localization, Reads, Spec
 from cam_lightning.functional.pointing_game import pointing_shares, points_at
 from cam_lightning.metric.counter import CounterMetric
 
@@ -20,6 +20,8 @@ class PointingGame(CounterMetric):
 
     Raises ValueError for a negative tolerance.
     """
+
+    reads: Reads = "label"
 
     def __init__(self, tolerance: float = 15.0) -> None:
         if tolerance < 0:

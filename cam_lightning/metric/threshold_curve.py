@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Spec, ThresholdSweep
+from cam_lightning.contracts import BoxGenerator, GroundTruth, Localization, Reads, Spec, ThresholdSweep
 from cam_lightning.functional.overlap import best_overlap
 from cam_lightning.functional.ranking import rank_of_label
 from cam_lightning.functional.threshold_curve import check_thresholds
@@ -52,6 +52,7 @@ class ThresholdCurve(CounterMetric):
     """
 
     needs_maps = True
+    reads: Reads = "label"
     hits: Tensor
     pseudo_hits: Tensor
 

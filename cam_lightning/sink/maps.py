@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cam_lightning.contracts import GroundTruth, ImageSource, Localization
+from cam_lightning.contracts import GroundTruth, ImageSource, Localization, Reads
 from cam_lightning.dataset.format.map_folder import RAW_FILE
 from cam_lightning.functional.post_processing import PostProcessing, map_height_and_width, score_map
 from cam_lightning.run.file import json_text
@@ -30,6 +30,8 @@ class Maps:
     metadata list the images with a known box, with inclusive corners in whole pixels of the original; where there is
     none (masks alone), there are no metadata. Each rank writes its maps, and rank zero the metadata.
     """
+
+    reads: Reads = "label"
 
     def __init__(
         self,

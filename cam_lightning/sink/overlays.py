@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cam_lightning.contracts import GroundTruth, ImageSource, Localization
+from cam_lightning.contracts import GroundTruth, ImageSource, Localization, Reads
 from cam_lightning.functional.map_colours import CHOICES, largest_value
 from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import (
@@ -78,6 +78,7 @@ class Overlays:
             raise ValueError(f"the overlays' scale is own, shared, or a number above 0; got {scale!r}")
         self.root = Path(run_dir) / "overlays"
         self.count = count
+        self.reads: Reads = "best" if count else "label"
         self.seed = seed
         self.colour_map = colour_map
         self.iou_threshold = iou_threshold

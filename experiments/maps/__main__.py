@@ -4,8 +4,8 @@
         --weights squeezenet1_1=FILE googlenet=FILE efficientnet_lite0=FILE
 
 Errors of boxes and the pointing game on all test photos; deletion, insertion, and the comparison with random weights
-on every twentieth (`--every`), where the maps that cost most are scored too. Runs what FOLDER does not hold finished,
-measures what each map costs by itself, and writes maps.md and maps.csv there. About 70 minutes of one core.
+on every twentieth (`--every`). Runs what FOLDER does not hold finished, measures what each map costs by itself, and
+writes maps.md and maps.csv there. About three hours of one core.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the runs")
     parser.add_argument("options", nargs="*", help="of every run, as dataset.root=… dataset.metadata=…")
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE", help=", ".join(NETWORKS))
-    parser.add_argument("--every", type=int, default=20, help="20: the dear ones on every twentieth photo")
+    parser.add_argument("--every", type=int, default=20, help="20: faithfulness of every twentieth photo")
     parser.add_argument("--report-only", action="store_true", help="the table of what is there")
     parser.add_argument("--list", action="store_true", help="print the commands, run nothing")
     arguments = parser.parse_args()

@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
     network: str
     kind: str
-    """`cheap`: of all photos; `dear`: of some."""
+    """The run that it is of, `cheap` or `dear`; or `control`."""
     cam: str
     num_images: int
     values: dict[str, float | None]
@@ -47,7 +47,7 @@ def read_rows(folder: Path) -> list[Row]:
                 continue
             results, costs = _results(run_dir), map_costs(run_dir)
             # A run of an earlier list of maps has no others.
-            for name in filter(costs.__contains__, names):
+            for name in filter(costs.__contains__, names if kind == "cheap" else names[1:]):
                 arm = "" if name == names[0] else f"{name}/"
                 values = {key: results.get(f"test/{arm}{key}") for key in COLUMNS}
                 rows.append(Row(network, kind, name, results["test/num_images"], values, costs[name]))
@@ -85,11 +85,9 @@ def markdown(rows: list[Row], every: int) -> str:
         "Networks as published, the 500 official validation photos of Imagenette at 224, the true class's map, boxes "
         "of the largest component. Errors: lower is better. Deletion (lower is better) and insertion (higher): areas "
         f"under the probability of the best class in {STEPS} steps, of every {every}th photo; so is the rank "
-        "correlation with the map that random weights make (lower is better). Dear maps are of every "
-        f"{every}th photo, below `cam` of the same photos, with which alone they compare: an error of 25 photos has a "
-        "standard error of 10 points. Score-CAM has its 128 units of largest variance (SqueezeNet's features are its "
-        "ten class maps), integrated gradients 16 steps. Cost: CPU time of the map by itself after the forward, for "
-        "five classes of one photo, in forwards.",
+        "correlation with the map that random weights make (lower is better). Score-CAM has its 128 units of largest "
+        "variance (SqueezeNet's features are its ten class maps), integrated gradients 16 steps. Cost: CPU time of the "
+        "map by itself after the forward, for five classes of one photo, in forwards.",
     ]
     for network, title in NETWORKS.items():
         own = [row for row in rows if row.network == network]

@@ -19,8 +19,10 @@ from cam_lightning.cam.cam import ClassActivationMap
 from cam_lightning.contracts import GroundTruth, Localization, NoClassMapError
 from cam_lightning.dataset.pipeline.transform import resized_view
 from cam_lightning.evaluator.adcc import Adcc
+from cam_lightning.evaluator.average_drop import AverageDrop
 from cam_lightning.evaluator.deletion_insertion import DeletionInsertion
 from cam_lightning.evaluator.randomized_weights import RandomizedWeights
+from cam_lightning.evaluator.road import Road
 from cam_lightning.localization.localizer import Localizer
 from cam_lightning.metric.false_boxes import FalseBoxes
 from cam_lightning.metric.gt_known_error import GtKnownError
@@ -410,6 +412,34 @@ def test_an_evaluator_that_makes_maps_again_makes_those_of_its_own_arm(data: Any
     assert found["test/randomized_weights/rank_correlation"] < 0.9
     assert 0 < found["test/adcc"] < 1
     assert 0 < found["test/pixels/deletion"] <= 1
+
+
+@pytest.mark.parametrize("of", ["label", "predicted"])
+def test_no_number_depends_on_maps_that_it_does_not_read(data: Any, method: Any, trainer: Any, of: str) -> None:
+    """The recorder, which does not say what it reads, is given the maps of all ranked classes."""
+    found = {}
+    for sinks in ({}, {"recorder": Recorder()}):
+        evaluators = {
+            "adcc": Adcc(of=of), "average_drop": AverageDrop(of=of), "deletion": DeletionInsertion(2, of=of),
+            "random": RandomizedWeights(of=of), "road": Road(of=of),
+        }  # fmt: skip
+        metrics = {"gt_known_error": GtKnownError(), "curve": ThresholdCurve(LargestComponent(), input_size=(16, 64))}
+        callback = localization_callback(method.network, metrics=metrics, evaluators=evaluators, sinks=sinks)
+        testing = trainer(callback)
+        testing.test(method, datamodule=data, verbose=False)
+        found[callback.reads] = logged(testing)
+    few = found.pop("best" if of == "predicted" else "label")
+    # Of maps that are not made, none is counted.
+    assert few.pop("test/num_degenerate_maps") < found["ranked"].pop("test/num_degenerate_maps")
+    assert few == found["ranked"]
+    assert {"test/adcc", "test/road/combined", "test/localization_error/top5@oracle"} <= few.keys()
+
+
+def test_what_is_not_a_word_for_what_is_read_is_said(method: Any) -> None:
+    recorder = Recorder()
+    recorder.reads = "top1"  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="Recorder.reads is one of label, best, ranked; got 'top1'"):
+        localization_callback(method.network, sinks={"recorder": recorder})
 
 
 def test_every_key_that_an_evaluation_logs_was_told_beforehand(data: Any, method: Any, trainer: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -52,3 +53,33 @@ def test_a_predicted_label_s_map_and_box_are_the_same_bits(names: tuple[str, ...
             assert found.label_degenerate_B[row] == found.proposals.degenerate_BP[row, rank[row]]
         others = [row for row in range(12) if row not in predicted]
         assert all(not (found.label_map_Bhw[row] == found.map_BThw[row]).all((1, 2)).any() for row in others)
+
+
+@pytest.mark.parametrize("reads", ["label", "best"])
+def test_maps_that_nothing_reads_are_not_made(reads: Any) -> None:
+    asked: list[int] = []
+
+    class Counted(GradCam):
+        def __call__(self, network: Any, image_B3HW: Any, output: Any, classes_BT: torch.Tensor) -> torch.Tensor:
+            asked.append(classes_BT.shape[1])
+            return super().__call__(network, image_B3HW, output, classes_BT)
+
+    torch.manual_seed(0)
+    network = Small().eval()
+    image, label = torch.randn(12, 3, 9, 14), torch.arange(12) % 8
+    localizer = Localizer(network, {"": Counted()}, {"": LargestComponent()})
+    count = {"label": 0, "best": 1}[reads]
+    with torch.no_grad():
+        every, few = (
+            localizer.maps(image, network(image), torch.arange(12), label, each) for each in ("ranked", reads)
+        )
+    assert asked == [6, count + 1]
+    size, input_size = torch.tensor([[31, 17]] * 12), (9, 14)
+    whole, found = localizer.boxed(every, size, input_size)[""], localizer.boxed(few, size, input_size)[""]
+    assert torch.equal(found.classes_BT, whole.classes_BT), "all ranked classes are known, without their maps"
+    assert torch.equal(found.label_map_Bhw, whole.label_map_Bhw)
+    assert torch.equal(found.label_box_B4, whole.label_box_B4)
+    assert torch.equal(found.map_BThw, whole.map_BThw[:, :count])
+    assert torch.equal(found.proposals.boxes_BP4, whole.proposals.boxes_BP4[:, :count])
+    assert torch.equal(found.proposals.degenerate_BP, whole.proposals.degenerate_BP[:, :count])
+    assert found.proposals.rank_P == whole.proposals.rank_P[:count]
