@@ -438,7 +438,7 @@ def test_no_number_depends_on_maps_that_it_does_not_read(data: Any, method: Any,
 def test_what_is_not_a_word_for_what_is_read_is_said(method: Any) -> None:
     recorder = Recorder()
     recorder.reads = "top1"  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match="Recorder.reads is one of label, best, ranked; got 'top1'"):
+    with pytest.raises(ValueError, match=r"Recorder\.reads is one of label, best, ranked; got 'top1'"):
         localization_callback(method.network, sinks={"recorder": recorder})
 
 
