@@ -288,7 +288,8 @@ class LocalizationMetric(Protocol):
     """A torchmetrics Metric of sum-reduced integer counters that scores localizations.
 
     It may have `know_classes(names)`, called with the dataset's own class names, by label, before any image is read; it
-    raises ValueError where its options name a class that there is not.
+    raises ValueError where its options name a class that there is not. It may have `reads` (`Reads`), which spares
+    maps.
     """
 
     needs_maps: bool
@@ -331,6 +332,7 @@ class Evaluator(Protocol):
 
     It leaves the network as it finds it, and computes in the precision that surrounds it. One that makes further maps
     has an attribute `cam`, set before the first batch to the `ActivationMap` that made those which it is asked about.
+    It may have `reads`, as a metric.
     """
 
     def update(
@@ -386,7 +388,7 @@ class Sink(Protocol):
     """Takes every localized batch of an evaluation: a file of predictions, a gallery of overlays.
 
     It may have `check(split, source)`, which raises ValueError before any image is read, a training's too, where it
-    could not take the images of that split.
+    could not take the images of that split. It may have `reads`, as a metric.
     """
 
     def start(

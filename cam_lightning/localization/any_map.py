@@ -107,8 +107,12 @@ def _maps(heat_map: Any) -> np.ndarray:
     what = f"{type(heat_map).__name__} {tuple(given.shape)}"
     if given.ndim < 2 or 0 in given.shape[-2:]:
         raise ValueError(f"a heat map is (h, w), or several (…, h, w), none of them empty; got {what}")
-    if given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] in (3, 4):
-        raise ValueError(f"a picture in colour is no map, whose values say how strong: give the map itself; got {what}")
+    if given.ndim == 3 and given.shape[2] in (1, 3, 4) and (given.dtype == np.uint8 or min(given.shape[:2]) > 4):
+        # Read as (…, h, w) it would be as many maps as the picture has rows, each of them one to four cells wide.
+        raise ValueError(
+            "a map is (h, w) and says how strong, several are (…, h, w): a picture, with its channels at its end, is "
+            f"none, so give the map itself, of a single channel without that axis; got {what}"
+        )
     if given.dtype.kind not in "fiub":
         raise ValueError(f"a heat map holds real numbers; got {type(heat_map).__name__} of {given.dtype}")
     with np.errstate(over="ignore"):  # what float32 cannot hold is not finite here

@@ -149,7 +149,9 @@ def test_any_box_generator_can_make_them(map_hw: np.ndarray) -> None:
     [
         (np.zeros(5), {}, r"a heat map is \(h, w\), or several"),
         (np.zeros((0, 5)), {}, "none of them empty"),
-        (np.zeros((4, 5, 3), np.uint8), {}, "a picture in colour is no map"),
+        (np.zeros((4, 5, 3), np.uint8), {}, "a picture, with its channels at its end, is none"),
+        (np.zeros((14, 9, 3), np.float32), {}, "a picture, with its channels at its end, is none"),
+        (torch.zeros(14, 9, 1), {}, r"of a single channel without that axis; got Tensor \(14, 9, 1\)"),
         (np.zeros((4, 5), complex), {}, "holds real numbers"),
         ([[1, 2], [3]], {}, "is an array or tensor"),
         ("map.npy", {}, r"a heat map is \(h, w\)"),
