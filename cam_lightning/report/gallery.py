@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cam_lightning.functional.overlay import PANELS, Caption, Place, localization_picture
+from cam_lightning.functional.overlay import PANELS, Caption, Place, class_verdict, localization_picture
 from cam_lightning.report.run_record import prediction_of
 from cam_lightning.run.prediction_table import Prediction
 
@@ -50,6 +50,8 @@ class Picture(NamedTuple):
     """Where the full picture lies, below the run directory."""
     name: str
     prediction: Prediction | None
+    verdict: str
+    """Of the predicted class, in words."""
     facets: dict[str, str]
     """What the picture can be filtered by: facet → value."""
 
@@ -78,6 +80,10 @@ def build_gallery(run_dir: Path, split: str, predictions: list[Prediction], iou_
     paths = sorted((run_dir / "overlays" / split).glob("*.png"))
     shown = paths[:MOST_PICTURES]
     pictures, damaged = [], []
+    # Of an image of several classes there is a row for each of them.
+    labels: dict[str, set[int]] = {}
+    for row in predictions:
+        labels.setdefault(row.id, set()).add(row.label)
     encoding = 0
     for path in shown:
         try:
@@ -87,10 +93,14 @@ def build_gallery(run_dir: Path, split: str, predictions: list[Prediction], iou_
             damaged.append(f"overlays/{split}/{path.name}: {error}")
             continue
         prediction = prediction_of(path.name, predictions)
-        facets = {} if prediction is None else _facets_of(prediction, iou_threshold)
-        name = path.stem if prediction is None else prediction.id
         file = f"overlays/{split}/{path.name}"
-        pictures.append(Picture(parts, file, name, prediction, facets))
+        if prediction is None:
+            pictures.append(Picture(parts, file, path.stem, None, "", {}))
+            continue
+        shown_C = _as_row(labels[prediction.id], prediction.classes[0])
+        verdict = class_verdict(prediction.classes[0], prediction.label, prediction.label_name, shown_C)
+        facets = _facets_of(prediction, bool(shown_C[prediction.classes[0]]), iou_threshold)
+        pictures.append(Picture(parts, file, prediction.id, prediction, verdict, facets))
     return Gallery(split, pictures, len(paths) - len(shown), _facets(pictures), damaged)
 
 
@@ -138,7 +148,12 @@ def _encoded(picture: Image.Image, limit: int, first: int) -> tuple[Image.Image,
     return small, buffer.getvalue(), position
 
 
-def _facets_of(prediction: Prediction, iou_threshold: float) -> dict[str, str]:
+def _as_row(labels: set[int], predicted: int) -> list[int]:
+    """Which classes an image shows, as far as up to the predicted one: 1 and 0."""
+    return [int(label in labels) for label in range(max(predicted, *labels) + 1)]
+
+
+def _facets_of(prediction: Prediction, is_right: bool, iou_threshold: float) -> dict[str, str]:
     if prediction.ious:
         outcome = "hit" if prediction.ious[0] >= iou_threshold else "miss"
     else:
@@ -147,7 +162,7 @@ def _facets_of(prediction: Prediction, iou_threshold: float) -> dict[str, str]:
     band = _NO_BAND if confidence is None else _BANDS[sum(confidence >= edge for edge in _BAND_EDGES)]
     return {
         "box": outcome,
-        "classification": "right" if prediction.is_right else "wrong",
+        "classification": "right" if is_right else "wrong",
         "confidence": band,
         "class": prediction.label_name,
     }

@@ -78,6 +78,23 @@ def test_facets_say_what_the_predictions_say(
     assert shown.facets[3].choices == ["cat", hostile]
 
 
+def test_a_class_that_the_image_shows_too_is_not_wrong(make_run: Callable[..., Path]) -> None:
+    """An image of several classes has a row, and a picture, for each of them."""
+    rows = [
+        prediction("test/a", 0, "cat", [0], ["cat"], [0.9], [0], [0.8], 0.8),
+        prediction("test/a", 4, "dog", [0], ["cat"], [0.9], [0], [0.1], 0.7),
+        prediction("test/b", 4, "dog", [0], ["cat"], [0.9], [0], [0.1], 0.7),
+        prediction("test/c", 0, "cat", [4], ["dog"], [0.9], [0], [0.1], 0.7),
+    ]
+    shown = build_gallery(make_run(rows), "test", rows, 0.5)
+    assert [(picture.verdict, picture.facets["classification"]) for picture in shown.pictures] == [
+        ("class right", "right"),
+        ("class right, boxes of dog", "right"),
+        ("class wrong: dog", "wrong"),
+        ("class wrong: cat", "wrong"),
+    ]
+
+
 def test_an_image_without_a_known_box_is_neither_hit_nor_miss(
     make_run: Callable[..., Path], rows: list[Prediction]
 ) -> None:
