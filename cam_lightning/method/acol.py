@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
+from cam_lightning.method.class_map_branch import class_map_branch, unit_range
 from cam_lightning.method.classification import Classification
-from cam_lightning.method.trunk_layer import layer_shapes, require_trunk, xavier_
+from cam_lightning.method.trunk_layer import layer_shapes, require_trunk
 
 
 class Acol(Classification):
@@ -97,25 +98,6 @@ class TwoBranches(TrunkNetwork):
 
     def _seen(self, features_BKhw: Tensor) -> Tensor:
         return F.avg_pool2d(features_BKhw, 3, stride=1, padding=1) if self.smooth else features_BKhw
-
-
-def unit_range(map_Bhw: Tensor) -> Tensor:
-    """Each map from 0 at its minimum to 1 at its maximum; a constant one is 0."""
-    low_B11, high_B11 = map_Bhw.amin((1, 2), keepdim=True), map_Bhw.amax((1, 2), keepdim=True)
-    return (map_Bhw - low_B11) / (high_B11 - low_B11).clamp(min=torch.finfo(map_Bhw.dtype).tiny)
-
-
-def class_map_branch(in_channels: int, units: int, num_classes: int) -> nn.Sequential:
-    """Two 3×3 convolutions with their ReLU, and one with a map per class."""
-    branch = nn.Sequential(
-        nn.Conv2d(in_channels, units, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(units, units, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(units, num_classes, 1),
-    )
-    xavier_(branch)
-    return branch
 
 
 def _until(trunk: nn.Module, last: str) -> nn.Sequential:

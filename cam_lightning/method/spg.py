@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cam_lightning.backbone.network import TrunkNetwork
 from cam_lightning.contracts import Batch, ClassifierOutput, Loss
-from cam_lightning.method.acol import unit_range
+from cam_lightning.method.class_map_branch import unit_range
 from cam_lightning.method.classification import Classification
 from cam_lightning.method.trunk_layer import (
     before_the_last,

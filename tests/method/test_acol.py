@@ -18,7 +18,8 @@ from cam_lightning.backbone.googlenet_gap import googlenet_gap
 from cam_lightning.backbone.vgg16_gap import vgg16_gap
 from cam_lightning.contracts import Batch, GroundTruth, Network
 from cam_lightning.functional.network_input import evaluation_mode
-from cam_lightning.method.acol import Acol, TwoBranches, unit_range
+from cam_lightning.method.acol import Acol, TwoBranches
+from cam_lightning.method.class_map_branch import unit_range
 from cam_lightning.method.schedule import constant
 
 CLASSES = 4
