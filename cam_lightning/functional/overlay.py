@@ -30,6 +30,8 @@ PNG_LEVEL = 2
 PANELS_IN_A_ROW = 5
 PANELS = "panels"
 """The text of a PNG that says where its panels lie: JSON, a `Place` each."""
+SHOWN = "shown"
+"""The text of a PNG of an image of several classes: JSON, the image's id and its row of `GroundTruth.classes_BC`."""
 _LEAST_PANEL_WIDTH = 200
 _HALO = (0, 0, 0)
 

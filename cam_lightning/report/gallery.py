@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cam_lightning.functional.overlay import PANELS, Caption, Place, class_verdict, localization_picture
+from cam_lightning.functional.overlay import PANELS, SHOWN, Caption, Place, class_verdict, localization_picture
 from cam_lightning.report.run_record import prediction_of
 from cam_lightning.run.prediction_table import Prediction
 
@@ -80,26 +81,24 @@ def build_gallery(run_dir: Path, split: str, predictions: list[Prediction], iou_
     paths = sorted((run_dir / "overlays" / split).glob("*.png"))
     shown = paths[:MOST_PICTURES]
     pictures, damaged = [], []
-    # Of an image of several classes there is a row for each of them.
-    labels: dict[str, set[int]] = {}
-    for row in predictions:
-        labels.setdefault(row.id, set()).add(row.label)
     encoding = 0
     for path in shown:
         try:
             # Pictures of one run are alike: each is tried at one step finer than the one before.
             parts, encoding = _parts(path, PICTURE_BYTES // len(shown), max(0, encoding - 1))
+            image_id, shown_C = told_by(path)
         except UNREADABLE as error:
             damaged.append(f"overlays/{split}/{path.name}: {error}")
             continue
-        prediction = prediction_of(path.name, predictions)
+        prediction = prediction_of(path.name, predictions, image_id)
         file = f"overlays/{split}/{path.name}"
         if prediction is None:
             pictures.append(Picture(parts, file, path.stem, None, "", {}))
             continue
-        shown_C = _as_row(labels[prediction.id], prediction.classes[0])
+        if shown_C is not None and prediction.classes[0] >= len(shown_C):
+            shown_C = None
         verdict = class_verdict(prediction.classes[0], prediction.label, prediction.label_name, shown_C)
-        facets = _facets_of(prediction, bool(shown_C[prediction.classes[0]]), iou_threshold)
+        facets = _facets_of(prediction, shown_C, iou_threshold)
         pictures.append(Picture(parts, file, prediction.id, prediction, verdict, facets))
     return Gallery(split, pictures, len(paths) - len(shown), _facets(pictures), damaged)
 
@@ -148,21 +147,27 @@ def _encoded(picture: Image.Image, limit: int, first: int) -> tuple[Image.Image,
     return small, buffer.getvalue(), position
 
 
-def _as_row(labels: set[int], predicted: int) -> list[int]:
-    """Which classes an image shows, as far as up to the predicted one: 1 and 0."""
-    return [int(label in labels) for label in range(max(predicted, *labels) + 1)]
+def told_by(path: Path) -> tuple[str | None, list[int] | None]:
+    """What an overlay of an image of several classes says of it, its id and which classes it shows; else None."""
+    with Image.open(path) as file:
+        image_id, shown_C = json.loads(file.info.get(SHOWN, "[null, null]"))
+    if SHOWN in file.info and not (isinstance(image_id, str) and isinstance(shown_C, list)):
+        raise ValueError(f"its text {SHOWN!r} is no id with a row of classes")
+    return image_id, shown_C
 
 
-def _facets_of(prediction: Prediction, is_right: bool, iou_threshold: float) -> dict[str, str]:
+def _facets_of(prediction: Prediction, shown_C: Sequence[int] | None, iou_threshold: float) -> dict[str, str]:
     if prediction.ious:
         outcome = "hit" if prediction.ious[0] >= iou_threshold else "miss"
     else:
         outcome = "no box known"
     confidence = prediction.probabilities[0]
+    is_shown = 0 if shown_C is None else shown_C[prediction.classes[0]]
+    outcome_of_class = "right" if prediction.is_right or is_shown == 1 else "not known" if is_shown else "wrong"
     band = _NO_BAND if confidence is None else _BANDS[sum(confidence >= edge for edge in _BAND_EDGES)]
     return {
         "box": outcome,
-        "classification": "right" if is_right else "wrong",
+        "classification": outcome_of_class,
         "confidence": band,
         "class": prediction.label_name,
     }
@@ -175,10 +180,11 @@ def _facets(pictures: list[Picture]) -> list[Facet]:
         return []
     classes = sorted({facets["class"] for facets in known}, key=str.casefold)
     without_box = ["no box known"] if any(facets["box"] == "no box known" for facets in known) else []
+    without_class = ["not known"] if any(facets["classification"] == "not known" for facets in known) else []
     without_band = [_NO_BAND] if any(facets["confidence"] == _NO_BAND for facets in known) else []
     return [
         Facet("box", "top-1 box", ["hit", "miss", *without_box]),
-        Facet("classification", "classification", ["right", "wrong"]),
+        Facet("classification", "classification", ["right", "wrong", *without_class]),
         Facet("confidence", "confidence", [*_BANDS, *without_band]),
         Facet("class", "true class", classes),
     ]

@@ -163,12 +163,16 @@ def read_predictions(run_dir: Path, split: str) -> list[Prediction]:
     return rows
 
 
-def prediction_of(picture_name: str, predictions: list[Prediction]) -> Prediction | None:
+def prediction_of(picture_name: str, predictions: list[Prediction], image_id: str | None = None) -> Prediction | None:
     """The row of an overlay called `{index:06d}_{id}.png`; None where no row is certainly that image's.
+
+    `image_id` is the whole id, where the picture says it: of images of several classes names end in the class alone.
 
     Row numbers are positions in the split only where every image was evaluated. So the row at `index` must
     have the picture's id; where it has not (a run limited to some batches), the id must name one row alone.
     """
+    if image_id is not None:
+        return next((prediction for prediction in predictions if prediction.id == image_id), None)
     index, _, name = Path(picture_name).stem.partition("_")
     if index.isdigit() and int(index) < len(predictions) and _agree(predictions[int(index)].id, name):
         return predictions[int(index)]

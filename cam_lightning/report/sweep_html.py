@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from cam_lightning.report.gallery import PICTURE_BYTES, UNREADABLE, embedded
+from cam_lightning.report.gallery import PICTURE_BYTES, UNREADABLE, embedded, told_by
 from cam_lightning.report.html import TEMPLATES
 from cam_lightning.report.run_record import RunRecord, prediction_of, read_predictions
 from cam_lightning.report.sweep_table import SweepTable
@@ -104,8 +104,9 @@ def _predictions(run: RunRecord, damaged: list[str]) -> list[Prediction]:
 def _cell(run: RunRecord, path: Path, predictions: list[Prediction], limit: int, damaged: list[str]) -> Cell | None:
     try:
         small, webp, _ = embedded(path, limit)
+        image_id, _ = told_by(path)
     except UNREADABLE as error:
         damaged.append(f"{run.path.name}: overlays/test/{path.name}: {error}")
         return None
     source = f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
-    return Cell(source, *small.size, prediction_of(path.name, predictions))
+    return Cell(source, *small.size, prediction_of(path.name, predictions, image_id))

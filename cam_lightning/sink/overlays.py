@@ -18,6 +18,7 @@ from cam_lightning.functional.overlap import best_overlap, written_overlap
 from cam_lightning.functional.overlay import (
     PANELS,
     PNG_LEVEL,
+    SHOWN,
     Caption,
     Panel,
     class_verdict,
@@ -48,6 +49,8 @@ class _Seen(NamedTuple):
     """The run's own, and then the further ones."""
     truth_N4: list[list[float]]
     caption: Caption
+    shown_C: list[int] | None
+    """As the truth has it, where the image shows several classes."""
 
 
 class Overlays:
@@ -55,10 +58,11 @@ class Overlays:
 
     The sample follows from `seed` and the split's length. Each picture shows the best class's map and box; of a run
     with several maps or box generators it shows the photo under each of them, by its name, and the file's `panels`
-    say where (JSON of `functional.overlay.Place`). `own` is the target of the run's own map, which names it there.
-    `scale` is what the brightest colour stands for: each map's `own` maximum, one that is `shared` by all pictures of
-    the split (the greatest value among a kind's maps), or a number of the map's own unit; the last two have a colour
-    bar. Raises ValueError for another one, and for unknown colours.
+    say where (JSON of `functional.overlay.Place`); of an image of several classes its `shown` says which they are.
+    `own` is the target of the run's own map, which names it there. `scale` is what the brightest colour stands for:
+    each map's `own` maximum, one that is `shared` by all pictures of the split (the greatest value among a kind's
+    maps), or a number of the map's own unit; the last two have a colour bar. Raises ValueError for another one, and for
+    unknown colours.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Overlays:
                 [self._map(arm, each, truth, row, float(iou_B[arm][row])) for arm, each in arms.items()],
                 truth.boxes_BN4[row, : int(truth.num_boxes_B[row])].tolist(),
                 self._caption(localization, truth, row, None if further else float(iou_B[""][row])),
+                _shown(truth, row),
             )
             if self.scale == "shared":
                 self.waiting.append(seen)
@@ -155,7 +160,7 @@ class Overlays:
             )
             for shown in seen.maps
         ]
-        told = None
+        told = PngInfo()
         if len(panels) == 1:
             (one,) = panels
             picture = localization_picture(
@@ -163,8 +168,9 @@ class Overlays:
             )
         else:
             picture, places = panels_picture(image_HW3, truth_N4, panels, seen.caption, self.colour_map)
-            told = PngInfo()
             told.add_text(PANELS, json_text(places))
+        if seen.shown_C is not None:
+            told.add_text(SHOWN, json_text([self.source.ids[seen.position], seen.shown_C]))
         path = self.folder / f"{seen.position:06d}_{_file_name(self.source.ids[seen.position])}.png"
         Image.fromarray(picture).save(path, compress_level=PNG_LEVEL, pnginfo=told)
 
@@ -182,8 +188,7 @@ class Overlays:
         predicted, label = int(localization.classes_BT[row, 0]), int(truth.label_B[row])
         probability = float(localization.probability_BT[row, 0])
         headline = f"{self.class_names[predicted]}  {probability:.0%}"
-        shown_C = None if truth.classes_BC is None else truth.classes_BC[row].tolist()
-        detail = class_verdict(predicted, label, self.class_names[label], shown_C)
+        detail = class_verdict(predicted, label, self.class_names[label], _shown(truth, row))
         if iou is not None and int(truth.num_boxes_B[row]):
             detail = f"{self._verdict(iou)}, {detail}"
         return Caption(headline, detail)
@@ -191,8 +196,12 @@ class Overlays:
 
 def _read(fields: list[Any]) -> _Seen:
     """As `_draw` wants it, from a line of a part."""
-    position, maps, truth_N4, caption = fields
-    return _Seen(position, [_Map(*each) for each in maps], truth_N4, Caption(*caption))
+    position, maps, truth_N4, caption, shown_C = fields
+    return _Seen(position, [_Map(*each) for each in maps], truth_N4, Caption(*caption), shown_C)
+
+
+def _shown(truth: GroundTruth, row: int) -> list[int] | None:
+    return None if truth.classes_BC is None else truth.classes_BC[row].tolist()
 
 
 def _name_of_map(target: str) -> str:

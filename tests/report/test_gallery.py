@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from report_world import prediction
+from toy_localization import localization_of
 
-from cam_lightning.functional.overlay import PANELS, Caption, Panel, localization_picture, panels_picture
+from cam_lightning.contracts import GroundTruth, Proposals
+from cam_lightning.functional.overlay import PANELS, SHOWN, Caption, Panel, localization_picture, panels_picture
 from cam_lightning.report import gallery
 from cam_lightning.report.gallery import build_gallery, embedded
 from cam_lightning.report.html import write_report
 from cam_lightning.report.run_record import read_predictions
 from cam_lightning.run.prediction_table import Prediction
+from cam_lightning.sink.overlays import Overlays
 
 
 def _noise(path: Path, width: int = 964, height: int = 526) -> Path:
@@ -78,21 +82,70 @@ def test_facets_say_what_the_predictions_say(
     assert shown.facets[3].choices == ["cat", hostile]
 
 
-def test_a_class_that_the_image_shows_too_is_not_wrong(make_run: Callable[..., Path]) -> None:
+class _SeveralClasses:
+    """Each image once for every class that it shows, as `dataset=pascal_voc` has them; the first could not be read."""
+
+    ids = ("x/dog", "a/cat", "a/dog", "b/dog", "c/cat")
+    class_names = ("cat", "dog")
+    shown = ((0, 1), (1, 1), (1, 1), (0, 1), (1, 255))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def original(self, index: int) -> np.ndarray:
+        return np.full((30, 40, 3), 90, np.uint8)
+
+
+@pytest.mark.parametrize("scale", ["own", "shared"])
+def test_a_class_that_the_image_shows_too_is_not_wrong(make_run: Callable[..., Path], scale: str) -> None:
     """An image of several classes has a row, and a picture, for each of them."""
-    rows = [
-        prediction("test/a", 0, "cat", [0], ["cat"], [0.9], [0], [0.8], 0.8),
-        prediction("test/a", 4, "dog", [0], ["cat"], [0.9], [0], [0.1], 0.7),
-        prediction("test/b", 4, "dog", [0], ["cat"], [0.9], [0], [0.1], 0.7),
-        prediction("test/c", 0, "cat", [4], ["dog"], [0.9], [0], [0.1], 0.7),
-    ]
-    shown = build_gallery(make_run(rows), "test", rows, 0.5)
+    source = _SeveralClasses()
+    predicted = {1: 0, 2: 0, 3: 0, 4: 1}
+    rows = []
+    run_dir = make_run([], overlays=False)
+    overlays = Overlays(str(run_dir), scale=scale)
+    overlays.start("test", source, source.class_names, 0, 1)
+    no = torch.zeros(1, 1, dtype=torch.bool)
+    for index, best in predicted.items():
+        name = source.ids[index].partition("/")[2]
+        label = source.class_names.index(name)
+        rows.append(
+            prediction(source.ids[index], label, name, [best], [source.class_names[best]], [1.0], [0], [0.1], 0.7)
+        )
+        found = localization_of(
+            torch.tensor([[best]]), torch.ones(1, 1), torch.eye(2)[None, None],
+            Proposals(torch.zeros(1, 1, 4), (0,), no), torch.zeros(1, 2, 2), torch.zeros(1, 4), no[:, 0],
+            torch.tensor([index]),
+        )  # fmt: skip
+        truth = GroundTruth(
+            torch.tensor([label]), torch.tensor([[[0.0, 0, 9, 9]]]), torch.tensor([1]), torch.tensor([[30, 40]]),
+            classes_BC=torch.tensor([source.shown[index]], dtype=torch.uint8),
+        )  # fmt: skip
+        overlays.add(found, truth, {})
+    overlays.finish()
+    overlays.merge()
+    shown = build_gallery(run_dir, "test", rows, 0.5)
+    assert [picture.name for picture in shown.pictures] == list(source.ids[1:])
     assert [(picture.verdict, picture.facets["classification"]) for picture in shown.pictures] == [
         ("class right", "right"),
         ("class right, boxes of dog", "right"),
         ("class wrong: dog", "wrong"),
-        ("class wrong: cat", "wrong"),
+        ("class not known, boxes of cat", "not known"),
     ]
+    assert shown.facets[1].choices == ["right", "wrong", "not known"]
+
+
+@pytest.mark.parametrize("text", ["[1, [0]]", '["a/cat"]', '["a/cat", 3]', "{"])
+def test_classes_that_make_no_sense_are_said_to_be_damaged(
+    make_run: Callable[..., Path], rows: list[Prediction], text: str
+) -> None:
+    run_dir = make_run(rows[:1])
+    (path,) = (run_dir / "overlays" / "test").glob("*.png")
+    told = PngInfo()
+    told.add_text(SHOWN, text)
+    Image.open(path).save(path, pnginfo=told)
+    shown = build_gallery(run_dir, "test", rows, 0.5)
+    assert (shown.pictures, [path.name in what for what in shown.damaged]) == ([], [True])
 
 
 def test_an_image_without_a_known_box_is_neither_hit_nor_miss(
