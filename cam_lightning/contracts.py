@@ -312,7 +312,8 @@ class LocalizationMetric(Protocol):
 class ThresholdSelector(Protocol):
     """A localization metric over many thresholds: it chooses the best, and takes those to another split.
 
-    It may have `begin(split, ids)`, called before `carry` with the split that is to come and its images' ids in order.
+    It may have `begin(split, ids)`, called before `carry` with the split that is to come and its images' ids in order,
+    and `chosen_for()`, by key of `chosen` the options that it depends on: where they are others, it is not carried.
     """
 
     curves: dict[str, list[float]]

@@ -92,12 +92,17 @@ class LocalizationCallback(Callback):
     # --- Lightning's hooks
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # A training ends with the test split: what cannot be written of it is said before anything is trained.
+        # A training ends with the test split: what cannot be written of it is said before anything is trained,
+        # and so is what a validation would lack.
         for split in {"fit": ("val", "test"), "validate": ("val",)}.get(stage, ("test",)):
             examples = trainer.datamodule.examples.get(split)  # type: ignore[attr-defined]
             for sink in self.sinks if examples is not None else ():
                 if hasattr(sink, "check"):
                     sink.check(split, examples)
+            for arm in self.arms.values() if examples is not None else ():
+                for selector in arm.selectors():
+                    if hasattr(selector, "begin"):
+                        selector.begin(split, examples.ids)
         for metric, _ in self._scoring():
             if hasattr(metric, "know_classes"):
                 metric.know_classes(trainer.datamodule.class_names)  # type: ignore[attr-defined]
@@ -236,7 +241,12 @@ class LocalizationCallback(Callback):
     def _chosen(self, arm: str, data: Any) -> dict[str, Any]:
         """The thresholds that were best in the validation that ends, and what they were chosen for."""
         thresholds = {key: value for each in self.arms[arm].selectors() for key, value in each.chosen().items()}
-        return {"rule": self._rule(arm, data), "thresholds": thresholds}
+        return {"rule": self._rule(arm, data), "chosen_for": self._chosen_for(arm), "thresholds": thresholds}
+
+    def _chosen_for(self, arm: str) -> dict[str, Any]:
+        """By key of a threshold, the metric's own options that it depends on, where the metric says."""
+        told = [each.chosen_for() for each in self.arms[arm].selectors() if hasattr(each, "chosen_for")]
+        return {key: options for each in told for key, options in each.items()}
 
     def _rule(self, arm: str, data: Any) -> dict[str, Any]:
         """What a threshold is chosen for: of which images, and by which maps and boxes."""
@@ -248,13 +258,23 @@ class LocalizationCallback(Callback):
         return rule | {key: value for key, value in protocol(box).items() if key != "threshold"}
 
     def _carried(self, arm: str, data: Any) -> dict[str, float]:
-        """The thresholds chosen in validation, unless maps, boxes or data are others now."""
+        """The thresholds chosen in validation, unless maps, boxes, data or the metric's options are others now."""
         selection = self._selection.get("further", {}).get(arm, {}) if arm else self._selection
         was, now = selection.get("rule"), self._rule(arm, data)
         if selection and was != now:
             log.warning("no @selected threshold: the checkpoint's were chosen for %s, and this is %s", was, now)
             return {}
-        return selection.get("thresholds", {})
+        thresholds, before, asked = (
+            selection.get("thresholds", {}),
+            selection.get("chosen_for", {}),
+            self._chosen_for(arm),
+        )
+        # An earlier version's checkpoint does not say.
+        others = [key for key in thresholds if key in asked and before.get(key, asked[key]) != asked[key]]
+        for key in others:
+            is_this = (key, before[key], asked[key])
+            log.warning("no threshold of %s from validation: it was chosen for %s, and this is %s", *is_this)
+        return {key: value for key, value in thresholds.items() if key not in others}
 
     def _write_curves(self, split: str) -> None:
         ending = "" if split == "test" else f"_{split}"

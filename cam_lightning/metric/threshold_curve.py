@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,8 @@ class ThresholdCurve(CounterMetric):
         height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
         self.input_size = (int(height), int(width))
         self.pseudo_boxes = pseudo_boxes(label_free)
+        self.boxed_by = label_free
+        """Whose boxes a label-free threshold is chosen by, as it was given."""
         if isinstance(label_free, int | float) and label_free**2 >= iou_threshold:
             log.warning(
                 "metric.threshold_curve.label_free=%g: the whole image overlaps that box by %.2f and always hits, so "
@@ -211,3 +214,9 @@ class ThresholdCurve(CounterMetric):
         Those chosen without boxes are `…@label_free`; beside them, the number of images whose boxes chose the others.
         """
         return dict(self._chosen)
+
+    def chosen_for(self) -> dict[str, dict[str, Any]]:
+        """By key of `chosen`, the options that it depends on: the overlap that is a hit, and whose boxes are hit."""
+        overlap: dict[str, Any] = {"iou_threshold": self.iou_threshold}
+        without_boxes = overlap | {"label_free": self.boxed_by}
+        return {**dict.fromkeys((*KEYS, COST), overlap), **{f"{key}{LABEL_FREE}": without_boxes for key in KEYS}}

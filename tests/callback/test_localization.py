@@ -29,6 +29,7 @@ from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
 from cam_lightning.metric.max_box_accuracy import MaxBoxAccuracy
 from cam_lightning.metric.threshold_curve import ThresholdCurve
+from cam_lightning.run.prediction_table import Prediction, write_predictions
 from cam_lightning.sink.overlays import Overlays
 from cam_lightning.sink.predictions import Predictions
 
@@ -290,10 +291,10 @@ def test_a_network_without_a_map_is_an_error_before_any_image(method: Any) -> No
 
 
 def curve_callback(
-    network: Any, run_dir: Path, label_free: float | None = None, **options: Any
+    network: Any, run_dir: Path, label_free: float | str | None = None, iou: float = 0.5, **options: Any
 ) -> LocalizationCallback:
     box = LargestComponent(**options)
-    curve = ThresholdCurve(box, interval=0.1, label_free=label_free)
+    curve = ThresholdCurve(box, interval=0.1, iou_threshold=iou, label_free=label_free)
     metrics = {"curve": curve, "localization_error": LocalizationError()}
     localizer = Localizer(network, {"": ClassActivationMap()}, {"": box})
     return LocalizationCallback(localizer, metrics, run_dir=str(run_dir))
@@ -369,6 +370,42 @@ def test_a_threshold_is_selected_without_any_box_in_one_run(
         assert results[f"test/{key}@label_free/threshold"] == thresholds[1][f"{key}@label_free"]
         assert results[f"test/{key}@oracle"] <= results[f"test/{key}@label_free"] <= 1
         assert f"test/{key}@selected" not in results
+
+
+def test_a_threshold_is_not_carried_to_another_overlap_or_other_boxes(
+    data: Any, method: Any, trainer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The best for hits at one IoU, or against one kind of boxes, says nothing of what is best for another."""
+    first = curve_callback(method.network, tmp_path, label_free=0.75)
+    trainer(first).validate(method, datamodule=data, verbose=False)
+    state = json.loads(json.dumps(first.state_dict()))
+    kept = {"selected", "label_free"}
+    earlier = {key: value for key, value in state.items() if key != "chosen_for"}
+    for options, carried, expected in (
+        ({"label_free": 0.75}, state, kept),
+        ({"label_free": 0.6}, state, {"selected"}),
+        ({"label_free": 0.75, "iou": 0.3}, state, set()),
+        ({"label_free": 0.75, "iou": 0.3}, earlier, kept),
+    ):
+        caplog.clear()
+        second = curve_callback(method.network, tmp_path, **options)
+        second.load_state_dict(carried)
+        testing = trainer(second)
+        testing.test(method, datamodule=data, verbose=False)
+        results = logged(testing)
+        assert {rule for rule in kept if f"test/gt_known_error@{rule}" in results} == expected
+        assert ("test/num_boxed_images_for_selection" in results) == ("selected" in expected)
+        assert ("from validation: it was chosen for" in caplog.text) == (expected != kept)
+
+
+def test_boxes_of_another_run_that_are_lacking_are_said_before_any_training(
+    data: Any, method: Any, trainer: Any, tmp_path: Path
+) -> None:
+    write_predictions(tmp_path / "predictions_val.csv", [Prediction("x", width=2, height=2, boxes=[[0, 0, 1, 1]])])
+    training = trainer(curve_callback(method.network, tmp_path, label_free=str(tmp_path)), max_epochs=1)
+    with pytest.raises(ValueError, match="it is of other images than those that are validated here"):
+        training.fit(method, datamodule=data)
+    assert training.global_step == 0
 
 
 def test_the_selection_is_in_the_checkpoint(data: Any, method: Any, trainer: Any, tmp_path: Path) -> None:
