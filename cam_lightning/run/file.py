@@ -33,8 +33,11 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_bytes`, in UTF-8; lines end as they do in `text`."""
-    write_bytes(path, text.encode())
+    """As `write_bytes`, in UTF-8; lines end as they do in `text`.
+
+    A file's name need not be valid text: its stray bytes become `\\udcff`, which JSON leads back to the file.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -43,7 +43,7 @@ def start_logging(run_dir: Path, is_writer: bool) -> None:
     if not is_writer:
         root.addHandler(logging.NullHandler())
         return
-    file = _LogFile(run_dir / "log.txt", encoding="utf-8")
+    file = _LogFile(run_dir / "log.txt", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
     root.addHandler(_terminal_handler())

@@ -26,6 +26,15 @@ def test_what_is_written_is_what_is_there_and_nothing_else(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_name_of_a_file_that_is_no_text_is_written_and_read_back(tmp_path: Path) -> None:
+    """As `explain` has it of a photo whose name an old archive left in another encoding."""
+    named = {"path": os.fsdecode(b"caf\xe9/\xc3\xa9.jpg")}
+    write_json(tmp_path / "a.json", named)
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == named
+    write_text(tmp_path / "a.html", named["path"])
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "caf\\udce9/é.jpg"
+
+
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
