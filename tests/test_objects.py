@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def data(root: Path) -> Ade20k:
-    scenes = Ade20k(root=str(root), image_size=SIZE, batch_size=3, num_workers=0)
+def data(root: Path, **options: Any) -> Ade20k:
+    scenes = Ade20k(root=str(root), image_size=SIZE, batch_size=3, num_workers=0, **options)
     scenes.setup()
     return scenes
 
@@ -126,6 +127,17 @@ def test_data_without_objects_are_refused_before_anything_is_looked_at() -> None
     shapes.setup()
     with pytest.raises(ValueError, match="dataset=ade20k and dataset=sun_objects do"):
         informative_objects(pattern_network(10).eval(), shapes)
+
+
+def test_an_image_that_is_skipped_may_be_the_first(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "world")
+    (tmp_path / "world" / "images" / "validation" / "ADE_validation_00000000.png").write_bytes(b"no image")
+    scenes = data(tmp_path / "world", on_bad_image="skip")
+    assert scenes.examples["test"].ids[0].endswith("00000000.png")
+    found = informative_objects(pattern_network(2).eval(), scenes)
+    assert [each.num_images + each.num_without_map for each in found.categories] == [4, 3]
+    with pytest.raises(OSError, match="ADE_validation_00000000"):
+        informative_objects(pattern_network(2).eval(), data(tmp_path / "world"))
 
 
 def test_the_command_after_a_probe(root: Path, tmp_path: Path) -> None:

@@ -89,6 +89,19 @@ class CategoryCounter:
         return sorted(found, key=lambda each: (-each.region_share, each.image_share, each.name))
 
 
+def _require_objects(images: Any, may_skip: bool) -> None:
+    """Raises as `objects_of`: the first image that can be read tells what no other need be read for."""
+    for index in range(len(images)):
+        try:
+            size = images.original(index).shape[:2]
+        except OSError:
+            if not may_skip:
+                raise
+            continue
+        objects_of(images.split, index, size)
+        return
+
+
 @torch.inference_mode()
 def informative_objects(
     network: Any,
@@ -113,8 +126,7 @@ def informative_objects(
     counters = [CategoryCounter() for _ in data.class_names]
     best: list[list[tuple[float, int, np.ndarray]]] = [[] for _ in data.class_names]
     device = next(network.parameters()).device
-    # The first image tells what no other need be read for.
-    objects_of(images.split, 0, images.original(0).shape[:2])
+    _require_objects(images, data.on_bad_image == "skip")
     batches = data.batches_of(images.split)
     with full_float32(device.type):
         for batch in bar(batches, f"{split}: looking at objects", len(batches)):
