@@ -306,9 +306,10 @@ class Method(LightningModule):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """The precision in which evaluation computes."""
+        """The precision in which evaluation computes, also in hooks, around which the trainer sets none."""
         if self.evaluation_precision == "trainer":
-            yield
+            with self.trainer.precision_plugin.forward_context():
+                yield
             return
         with full_float32(self.device.type):
             yield

@@ -24,6 +24,7 @@ from cam_lightning.evaluator.deletion_insertion import DeletionInsertion
 from cam_lightning.evaluator.randomized_weights import RandomizedWeights
 from cam_lightning.evaluator.road import Road
 from cam_lightning.localization.localizer import Localizer
+from cam_lightning.metric.counter import CounterMetric
 from cam_lightning.metric.false_boxes import FalseBoxes
 from cam_lightning.metric.gt_known_error import GtKnownError
 from cam_lightning.metric.localization_error import LocalizationError
@@ -396,6 +397,40 @@ def test_a_threshold_is_not_carried_to_another_overlap_or_other_boxes(
         assert {rule for rule in kept if f"test/gt_known_error@{rule}" in results} == expected
         assert ("test/num_boxed_images_for_selection" in results) == ("selected" in expected)
         assert ("from validation: it was chosen for" in caplog.text) == (expected != kept)
+
+
+class _Precision(CounterMetric):
+    """A map and an evaluator that remember whether the forwards that they would make are in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[bool] = []
+
+    def __call__(self, network: Any, image_B3HW: Any, output: Any, classes_BT: Any) -> Any:
+        self.found.append(torch.is_autocast_enabled("cpu"))
+        return ClassActivationMap()(network, image_B3HW, output, classes_BT)
+
+    def update(self, *_: Any) -> None:
+        self.found.append(torch.is_autocast_enabled("cpu"))
+
+    def compute(self) -> dict[str, float]:
+        return {}
+
+    def specs(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize(("evaluation_precision", "is_mixed"), [("float32", False), ("trainer", True)])
+def test_further_forwards_are_made_as_the_first_one(
+    data: Any, method: Any, trainer: Any, evaluation_precision: str, is_mixed: bool
+) -> None:
+    method.evaluation_precision = evaluation_precision
+    cam, evaluator = _Precision(), _Precision()
+    localizer = Localizer(method.network, {"": cam}, {"": LargestComponent()})
+    callback = LocalizationCallback(localizer, {}, evaluators={"precision": evaluator})
+    testing = trainer(callback, precision="bf16-mixed", limit_test_batches=1)
+    testing.test(method, datamodule=data, verbose=False)
+    assert (cam.found, evaluator.found) == ([is_mixed], [is_mixed])
 
 
 def test_boxes_of_another_run_that_are_lacking_are_said_before_any_training(
