@@ -14,6 +14,12 @@ from cam_lightning.localization.map_times import MapTimes
 from cam_lightning.run.directory import RunDirectory
 
 FILE = "times.json"
+MAPS = {
+    "label": "the true class's",
+    "best": "the best class's and the true class's",
+    "ranked": "those of the best classes, five at most, and the true class's",
+}
+"""Which maps of an image were made, by what was read of them (`contracts.Reads`): a time is of all of these."""
 
 
 class TimesFile(Callback):
@@ -83,5 +89,7 @@ class TimesFile(Callback):
             return
         self._count()
         told = self.times.told(split)
+        reads = next((each.reads for each in trainer.callbacks if hasattr(each, "reads")), None)  # type: ignore[attr-defined]
+        told |= {"protocol/times/maps": MAPS[reads]} if reads in MAPS else {}
         self._told = {**self._told, **told, "specs": {**self._told.get("specs", {}), **told["specs"]}}
         self.run.write_json(FILE, self._told)

@@ -75,6 +75,7 @@ def test_each_map_s_time_is_told_and_no_number_changes(data: Any, method: Any, t
     times = json.loads((tmp_path / "times.json").read_text())
     specs = times.pop("specs")
     assert "wall-clock per image" in times.pop("protocol/times")
+    assert times.pop("protocol/times/maps") == "the true class's", "that is all that a GT-known error reads"
     assert specs.keys() == times.keys()
     assert specs["test/pixels/map_time"]["arm"] == "pixels"
     # Between two looks passes 1 ns: of three batches that are counted.
@@ -106,3 +107,13 @@ def test_a_training_tells_of_validation_and_test_and_nothing_of_a_sanity_check(
     times = json.loads((tmp_path / "times.json").read_text())
     assert {key.partition("/")[0] for key in times} == {"val", "test", "protocol", "specs"}
     assert {key.partition("/")[0] for key in times["specs"]} == {"val", "test"}
+
+
+@pytest.mark.parametrize(("reads", "maps"), [("best", "the best class's and the true class's"), ("ranked", "those of")])
+def test_times_say_which_maps_they_are_of(
+    data: Any, method: Any, trainer: Any, tmp_path: Path, reads: str, maps: str
+) -> None:
+    times, scoring = callbacks(method.network, tmp_path, Clock())
+    scoring.reads = reads
+    trainer(times, scoring, limit_test_batches=1).test(method, datamodule=data, verbose=False)
+    assert json.loads((tmp_path / "times.json").read_text())["protocol/times/maps"].startswith(maps)
