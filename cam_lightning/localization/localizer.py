@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -41,7 +42,8 @@ class Localizer:
     """Localizes with one network, by every one of some maps and box generators at once, on one forward.
 
     The first map and the first box generator are the run's own, whose arm has no name; the others' arms are called
-    after what is not the first: `grad_cam`, `distance_transform`, `grad_cam/distance_transform`.
+    after what is not the first: `grad_cam`, `distance_transform`, `grad_cam/distance_transform`. Raises ValueError
+    where two would be called alike, as a map and a box generator of one name.
     """
 
     def __init__(self, network: Network, cams: Mapping[str, ActivationMap], boxes: Mapping[str, BoxGenerator]) -> None:
@@ -49,12 +51,16 @@ class Localizer:
         self.cams = dict(cams)
         self.boxes = dict(boxes)
         first_cam, first_box = next(iter(self.cams)), next(iter(self.boxes))
-        self.arms = {
-            "/".join(name for name, first in ((cam, first_cam), (box, first_box)) if name != first): (cam, box)
-            for cam in self.cams
-            for box in self.boxes
-        }
+        self.arms: dict[str, tuple[str, str]] = {}
         """(cam, box) by the arm's name."""
+        for cam, box in product(self.cams, self.boxes):
+            arm = "/".join(name for name, first in ((cam, first_cam), (box, first_box)) if name != first)
+            if arm in self.arms:
+                raise ValueError(
+                    f"the numbers of two would stand below {arm!r}: a further map and a further box generator have one "
+                    "name. Rename the yaml of one of them"
+                )
+            self.arms[arm] = cam, box
         self.measure: Measure = unmeasured
         """What is told which maps are being made."""
 

@@ -55,6 +55,16 @@ def test_a_predicted_label_s_map_and_box_are_the_same_bits(names: tuple[str, ...
         assert all(not (found.label_map_Bhw[row] == found.map_BThw[row]).all((1, 2)).any() for row in others)
 
 
+def test_no_arm_takes_the_place_of_another() -> None:
+    """As a user's package may have a map and a box generator that are called after their paper."""
+    cams, boxes = {"": ClassActivationMap(), "ours": GradCam()}, {"": LargestComponent(), "ours": LargestComponent(0.5)}
+    with pytest.raises(ValueError, match=r"the numbers of two would stand below 'ours'.*Rename the yaml of one"):
+        Localizer(Small(), cams, boxes)
+    assert list(Localizer(Small(), cams, {"": LargestComponent(), "box": LargestComponent(0.5)}).arms) == [
+        "", "box", "ours", "ours/box",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("reads", ["label", "best"])
 def test_maps_that_nothing_reads_are_not_made(reads: Any) -> None:
     asked: list[int] = []
