@@ -102,6 +102,8 @@ def test_frames() -> None:
     assert field_box((3, 4, 9, 24), (48, 64), (96, 64)) == (3, 8, 9, 48)
     assert field_box((0, 0, 64, 48), (48, 64), (375, 500)) == (0, 0, 500, 375)
     assert field_box((1, 1, 2, 2), (48, 64), (50, 70)) == (1, 1, 3, 3)  # outwards
+    for size in range(1, 600):
+        assert field_box((0, 0, 224, 224), (224, 224), (size, size)) == (0, 0, size, size)
 
 
 @pytest.mark.parametrize(

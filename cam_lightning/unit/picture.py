@@ -28,8 +28,9 @@ def field_box(
 ) -> tuple[int, int, int, int]:
     """A receptive field of the network's input in the pixels of an image of this height and width, rounded outwards."""
     (x0, y0, x1, y1), (height, width) = field, size
-    per_row, per_column = height / input_size[0], width / input_size[1]
-    return int(x0 * per_column), int(y0 * per_row), -int(-x1 * per_column // 1), -int(-y1 * per_row // 1)
+    rows, columns = input_size
+    # In whole numbers: a quotient's last bit would round a field that ends with the image beyond it.
+    return x0 * width // columns, y0 * height // rows, -(-x1 * width // columns), -(-y1 * height // rows)
 
 
 def cut_out(image_HW3: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
