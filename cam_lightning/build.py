@@ -430,7 +430,8 @@ def plain(node: DictConfig) -> dict[str, Any]:
 
 def _require_one_overlap(config: DictConfig) -> None:
     """Raises ValueError where numbers or pictures that stand side by side would count hits at different overlaps."""
-    nodes = {f"metric.{name}": node for name, node in config.metric.items()}
+    groups = ("metric", "evaluator", "logger")
+    nodes = {f"{group}.{name}": node for group in groups for name, node in (config.get(group) or {}).items()}
     nodes |= {f"callback.localization.sinks.{name}": node for name, node in config.callback.localization.sinks.items()}
     others = {
         f"{place}.iou_threshold": node.iou_threshold

@@ -237,10 +237,13 @@ def test_one_overlap_is_set_for_all_errors_and_pictures(metric: str) -> None:
     assert config.logger.wandb.iou_threshold == 0.7
 
 
-def test_another_overlap_beside_it_is_refused(tmp_path: Path) -> None:
-    config = composed("metric.gt_known_error.iou_threshold=0.3", "trainer=cpu", f"run_dir={tmp_path}", *FEW)
+@pytest.mark.parametrize("part", ["metric.gt_known_error", "evaluator.randomized_weights", "logger.wandb"])
+def test_another_overlap_beside_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setattr("cam_lightning.logger.wandb.start_run", lambda *_: None)
+    chosen = [] if part.startswith("metric") else ["=".join(part.split("."))]
+    config = composed(*chosen, f"{part}.iou_threshold=0.3", "trainer=cpu", f"run_dir={tmp_path}", *FEW)
     localizer = build_localizer(config, build_network(config, 3), (64, 64))
-    with pytest.raises(ValueError, match=r"hit_iou=0.5, and .*metric.gt_known_error.iou_threshold.: 0.3"):
+    with pytest.raises(ValueError, match=rf"hit_iou=0.5, and .*{part}.iou_threshold.: 0.3"):
         build_trainer(config, RunDirectory(tmp_path), localizer)
 
 
