@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_lightning.run.directory import RUN_DIR_VARIABLE, RunDirectory
 from cam_lightning.run.lock import held_gpus, try_lock, visible_gpus
-from cam_lightning.run.override import assign
+from cam_lightning.run.override import assign, key_of
 
 STOPPED = "stopped"
 """A file in the sweep's folder: a job has failed, and on_error=stop lets no other begin."""
@@ -117,7 +117,7 @@ def run_apart(name: str, config: DictConfig) -> None:
             path.parent.mkdir(exist_ok=True)
             output = stack.enter_context(path.open("w", encoding="utf-8"))
         command = [sys.executable, "-m", f"cam_lightning.{name}"]
-        command += [assign("resume", directory)] if plan == "go on" else _arguments()
+        command += [assign("resume", directory), *_trusted()] if plan == "go on" else _arguments()
         print(f"{'goes on' if plan == 'go on' else 'started'}: {directory.name}", flush=True)
         process = subprocess.Popen(
             command,
@@ -201,6 +201,11 @@ def _arguments() -> list[str]:
     hydra = HydraConfig.get()
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     return [*(f"--config-dir={folder}" for folder in folders), *hydra.overrides.task]
+
+
+def _trusted() -> list[str]:
+    """What the sweep's command line trusts: a run that goes on has all else from its own configuration."""
+    return [override for override in _arguments() if key_of(override) == "trust"]
 
 
 def _launcher() -> str:

@@ -101,6 +101,17 @@ def test_tasks_go_on_together_also_where_a_checkpoint_comes_or_goes_meanwhile(jo
     assert first[0].startswith("resume=")
 
 
+def test_a_job_that_goes_on_is_trusted_with_what_its_sweep_is(job: Jobs) -> None:
+    job.monkeypatch.setattr(job_module, "_arguments", lambda: ["trust=[mine]", "seed=1", "method.rate=2"])
+    job.status("interrupted")
+    (job.directory / "checkpoints").mkdir()
+    (job.directory / "checkpoints" / "last.ckpt").touch()
+    job()
+    ((resume, *others),) = job.commands
+    assert resume.startswith("resume=")
+    assert others == ["trust=[mine]"], "nothing stored can say it, and all else is stored"
+
+
 def test_a_job_that_was_queued_again_decides_again(job: Jobs) -> None:
     job.status("finished")
     job(task=0)
