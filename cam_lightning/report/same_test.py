@@ -1,4 +1,4 @@
-"""What may stand in one table: runs on the same test images, and boxes that see nothing of one size."""
+"""What may stand in one table: runs on the same test images by one overlap, and boxes that see nothing of one size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ def by_test_images(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Title → the runs on one set of test images: of one dataset, equally many, and the same by `predictions.csv`.
 
     Two subsets of ILSVRC may well have 500 photos each. A run that kept no predictions goes with the others, unless
-    these are of several sets.
+    these are of several sets. Runs of another `hit_iou` are others: a box that hits at 0.3 may miss at 0.5.
     """
+    overlaps = {run.hit_iou for run in runs}
     found: dict[str, dict[str, list[RunRecord]]] = {}
     for run in runs:
         data = str(_dataset(run).get("_target_", "unknown data")).rpartition(".")[2]
         title = f"{data}, {run.numbers.get('test/num_images') or 0:,.0f} test images"
+        title += f", hits from IoU {run.hit_iou:g} on" if len(overlaps) > 1 else ""
         found.setdefault(title, {}).setdefault(_images(run), []).append(run)
     boards: dict[str, list[RunRecord]] = {}
     for title, sets in found.items():
@@ -46,12 +48,16 @@ def baselines_by_size(runs: Sequence[RunRecord], arms: Iterable[str]) -> Iterato
 
 
 def _images(run: RunRecord) -> str:
-    """What tells whether two runs have the same test images, wherever these lie; empty where that is not known."""
+    """What tells whether two runs have the same test images, wherever these lie; empty where that is not known.
+
+    With its class each: `image_0001.jpg` is in every folder of Caltech-101.
+    """
     try:
-        ids = [row.id for row in read_predictions(table_file(run.path, "test"), ("id",))]
+        rows = list(read_predictions(table_file(run.path, "test"), ("id", "label_name")))
     except (OSError, ValueError):
         return ""
-    names = sorted(PurePosixPath(identity).name if PurePosixPath(identity).suffix else identity for identity in ids)
+    files = ((row.label_name, PurePosixPath(row.id)) for row in rows)
+    names = sorted(f"{name}/{file.name if file.suffix else file}" for name, file in files)
     return fingerprint(names) if names else ""
 
 

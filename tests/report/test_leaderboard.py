@@ -337,6 +337,30 @@ def test_images_of_several_classes_are_told_by_their_own_names(tmp_path: Path) -
     assert len(boards_of(tmp_path)) == 2
 
 
+def test_files_of_one_name_in_other_classes_are_other_images(tmp_path: Path) -> None:
+    for name, classes in (("a", ("cat", "dog")), ("again", ("cat", "dog")), ("b", ("cat", "bird"))):
+        run = make(tmp_path / name, f"Method{name}", 0, 0.5)
+        rows = [Prediction(f"{each}/image_0001.jpg", label_name=each) for each in classes]
+        write_predictions(run / "predictions.csv", rows)
+    assert [len(board.plates[0].rows) - 2 for board in boards_of(tmp_path)] == [2, 1]
+
+
+def test_hits_at_several_overlaps_have_no_mean(tmp_path: Path) -> None:
+    for name, overlap, error in (("a", 0.5, 0.6), ("b", 0.5, 0.6), ("c", 0.3, 0.2)):
+        results = {"test/baseline/centre_box/gt_known_error": error}
+        make(tmp_path / name, f"Method{name}", 0, 0.5, config=f"hit_iou: {overlap}\n", results=results)
+    centre = {
+        board.title: row.cells[0].measure
+        for board in boards_of(tmp_path)
+        for row in board.plates[0].rows
+        if row.name == "baseline: centre box"
+    }
+    assert centre == {
+        "Birds, 40 test images, hits from IoU 0.5 on": (0.6, 0.0),
+        "Birds, 40 test images, hits from IoU 0.3 on": (0.2, None),
+    }
+
+
 def test_centre_boxes_of_several_sizes_have_no_mean(tmp_path: Path) -> None:
     for name, size, error in (("a", 0.75, 0.5), ("b", 0.75, 0.5), ("c", 0.65, 0.3)):
         results = {"protocol/baseline/centre_box": size, "test/baseline/centre_box/gt_known_error": error}
