@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 TRAIN = ("train", "ILSVRC2012_img_train", "Data/CLS-LOC/train", "ILSVRC/Data/CLS-LOC/train")
 VALIDATION = ("val", "ILSVRC2012_img_val", "Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val", "val.X")
+OFFICIAL_IMAGES = 50_000
+"""In the validation set, which blacklists number, whichever of them are there."""
 PART = re.compile(r"train\.X\d+")
 """Folders that share the classes, as Kaggle's ImageNet-100 has them."""
 
@@ -165,15 +167,16 @@ class Ilsvrc(LocalizationDataModule):
         validation.read_labels(devkit)
         rows = validation.rows(names)
         if self.blacklist:
-            numbers = [image_number(path) or 0 for path in validation.paths]
+            most = max(OFFICIAL_IMAGES, *(image_number(path) or 0 for path in validation.paths))
             if isinstance(self.blacklist, str):
-                bad = blacklisted(seen.note(Path(self.blacklist).expanduser().absolute()), max(numbers))
+                bad = blacklisted(seen.note(Path(self.blacklist).expanduser().absolute()), most)
             elif devkit is None:
                 raise FileNotFoundError("dataset.blacklist=true is the devkit's list: give dataset.devkit, or a file")
             else:
-                bad = devkit.blacklist(max(numbers))
-            rows = [row for row in rows if image_number(row.path) not in bad]
-            log.info("dataset.blacklist leaves %d images out of the test split", len(bad))
+                bad = devkit.blacklist(most)
+            kept = [row for row in rows if image_number(row.path) not in bad]
+            log.info("dataset.blacklist leaves %d images out of the test split", len(rows) - len(kept))
+            rows = kept
         return rows
 
     def _devkit(self, storage: Storage, seen: Stamps) -> Devkit | None:

@@ -283,6 +283,13 @@ def test_the_blacklist_leaves_images_out(make: Make, as_file: bool, tmp_path: Pa
     assert sorted(map(number_of, data.examples["test"].ids)) == [1, 2, 4, 5]
 
 
+def test_a_subset_takes_the_whole_blacklist(make: Make, tmp_path: Path) -> None:
+    options = make("flat, devkit, XML")
+    (tmp_path / "list").write_text("6\n49998\n3\n")
+    data = dataset({**options, "blacklist": tmp_path / "list"})
+    assert sorted(map(number_of, data.examples["test"].ids)) == [1, 2, 4, 5]
+
+
 def test_the_benchmark_s_short_list(make: Make, tmp_path: Path) -> None:
     options = make("flat, WSOL index")
     train = tmp_path / "metadata" / "train"
