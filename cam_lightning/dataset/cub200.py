@@ -109,9 +109,10 @@ class Cub200(LocalizationDataModule):
         if self.resized:
             parts = {part: self._sized(rows, f"{top}images/") for part, rows in parts.items()}
         masks = self._masks(storage, top)
-        splits = {
-            part: self._seen(BirdSplit(storage, Index.pack(rows), masks, self.resized)) for part, rows in parts.items()
-        }
+        birds = {part: BirdSplit(storage, Index.pack(rows), masks, self.resized) for part, rows in parts.items()}
+        for split in birds.values():
+            require_annotated_sizes(split)
+        splits = {part: self._seen(split) for part, split in birds.items()}
         fullsup = self._fullsup(f"{top}images") if self.view == "full" else None
         return Splits(names, splits["train"], splits[self.test_split], fullsup)
 

@@ -252,6 +252,15 @@ def test_segmentations_that_are_not_there(root: Path) -> None:
         dataset(root, segmentations=True)
 
 
+def test_resized_copies_are_refused_where_nobody_said_so(root: Path) -> None:
+    """The official files give no sizes, but boxes that end outside."""
+    for number in range(1, 13):
+        path = root / "images" / name_of(number)
+        Image.open(path).resize((32, 32)).save(path)
+    with pytest.raises(ValueError, match=r"images looked at .* is 32×32, and its boxes end at .*resized=true"):
+        dataset(root)
+
+
 @pytest.mark.parametrize("view", ["full", "bbox"])
 @pytest.mark.parametrize("squashed", [False, True])
 def test_resized_copies_have_boxes_scaled_to_them(

@@ -68,6 +68,27 @@ def test_sizes_are_compared_where_the_annotations_give_them(tmp_path: Path, draw
         require_annotated_sizes(IndexedSplit(storage, Index.pack([Row("a.png", 0, None, (20, 30))])))
 
 
+def test_copies_of_the_large_photos_alone_are_found_and_a_few_slips_are_told(
+    tmp_path: Path, draw_photo: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the longer side was limited: most photos are as they were, and any few of them say nothing."""
+    draw_photo(tmp_path / "a.png", 30, 20, [])
+    storage = Storage(tmp_path)
+
+    def require(num_others: int) -> None:
+        rows = [Row("a.png", 0, None, (60, 40) if number % 25 == 7 else (30, 20)) for number in range(200)]
+        others = [number for number, row in enumerate(rows) if row.size == (60, 40)][num_others:]
+        for number in others:
+            rows[number] = rows[number]._replace(size=(30, 20))
+        require_annotated_sizes(IndexedSplit(storage, Index.pack(rows)))
+
+    with pytest.raises(ValueError, match=r"8 of 200 images looked at .*a\.png is 20×30, its annotation says 40×60"):
+        require(8)
+    assert not caplog.records
+    require(2)
+    assert "2 of 200 images looked at have another size than their annotations give" in caplog.text
+
+
 class Counting:
     """Builds an index of a folder's files, each labelled with the number in `labels.txt`, and counts how often."""
 
