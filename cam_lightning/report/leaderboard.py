@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from cam_lightning.contracts import Spec
 from cam_lightning.report.chart import LineChart, Series, line_chart, percent
 from cam_lightning.report.number import in_words, said
+from cam_lightning.report.parameter import by_its_training
 from cam_lightning.report.run_cost import device, hours
 from cam_lightning.report.run_record import RunRecord, read_threshold_curves
 from cam_lightning.report.same_test import baselines_by_size, by_test_images
@@ -82,8 +83,7 @@ def leaderboard(records: Sequence[RunRecord]) -> list[Board]:
     Raises ValueError where no run has a result on a test split.
     """
     tested = [
-        # An evaluation's checkpoint says which seed it is of, and makes no method of it.
-        record._replace(config={key: value for key, value in record.config.items() if key != "checkpoint"})
+        by_its_training(record)
         for record in records
         if record.status.get("state") == "finished" and any(split_of(key) == "test" for key in record.numbers)
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cam_lightning.report.number import ABSENT
-from cam_lightning.report.run_record import RunRecord
+from cam_lightning.report.run_record import RunRecord, read_run
 from cam_lightning.run.option import declared, is_meta
 
 _NOT_PARAMETERS = ("seed", "run_dir", "sweep", "on_error", "resume", "paths", "logger", "trust", "features")
@@ -48,6 +48,20 @@ def hyperparameters(record: RunRecord) -> dict[str, Any]:
         and key not in manners
         and not (isinstance(value, str) and (value == run_dir or value.startswith(f"{run_dir}/")))
     }
+
+
+def by_its_training(record: RunRecord) -> RunRecord:
+    """An evaluation whose checkpoint is no path, but what it is of: the last, or the best of a training so long.
+
+    So seeds of one training have a mean, and those of a longer one have their own. Where the training's directory is
+    not there any more, only the file's name tells.
+    """
+    checkpoint = record.config.get("checkpoint")
+    if not isinstance(checkpoint, str):
+        return record
+    file = Path(checkpoint)
+    trainer = read_run(file.parent.parent).config.get("trainer")
+    return record._replace(config=record.config | {"checkpoint": {"file": file.name, "trainer": trainer or {}}})
 
 
 def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:

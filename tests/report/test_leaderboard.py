@@ -266,6 +266,19 @@ def test_other_test_images_are_another_board_and_evaluations_of_checkpoints_are_
     assert {cost.name: len(cost.seeds) for cost in boards[0].costs} == {"Classification": 1, "Spg": 2}
 
 
+def test_evaluations_of_unlike_trainings_have_no_mean(tmp_path: Path) -> None:
+    of = {"a": (0, 5, "last"), "b": (1, 5, "last"), "c": (2, 50, "last"), "d": (0, 5, "best")}
+    for name, (seed, epochs, file) in of.items():
+        training = tmp_path / "trained" / name
+        (training / "checkpoints").mkdir(parents=True)
+        (training / "config.yaml").write_text(f"trainer: {{max_epochs: {epochs}}}\n")
+        checkpoint = f"checkpoint: {training}/checkpoints/{file}.ckpt\n"
+        make(tmp_path / "runs" / name, "Classification", seed, 0.5, config=checkpoint)
+    (board,) = boards_of(tmp_path / "runs")
+    rows = [row for row in board.plates[0].rows if not row.is_baseline]
+    assert sorted(sorted(run.path.name for run in row.runs) for row in rows) == [["a", "b"], ["c"], ["d"]]
+
+
 def test_every_format_says_the_same(runs: Path, tmp_path: Path) -> None:
     make(runs / "h", HOSTILE.replace(".", ""), 0, 0.9)
     boards = boards_of(runs)
