@@ -11,13 +11,21 @@ def step(optimizer: Optimizer, total_steps: int, every: int = 40_000, factor: fl
     return StepLR(optimizer, step_size=every, gamma=factor)
 
 
-def step_epochs(optimizer: Optimizer, total_steps: int, every: int, epochs: int, factor: float = 0.1) -> LRScheduler:
+def step_epochs(
+    optimizer: Optimizer, total_steps: int, every: int, epochs: int, factor: float = 0.1, max_steps: int = -1
+) -> LRScheduler:
     """Multiplies the rate by `factor` every `every` epochs of a training of `epochs`, as the WSOL benchmark does.
 
-    Raises ValueError where the training is not told in epochs (`trainer.max_epochs=-1`).
+    Raises ValueError where the training is not told in epochs (`trainer.max_epochs=-1`), and where `max_steps` ends it
+    (`trainer.max_steps`): how long an epoch is could not be told from its steps.
     """
     if epochs is None or epochs < 1:
         raise ValueError(f"method.schedule.epochs is the training's, at least 1; got {epochs}: give trainer.max_epochs")
+    if total_steps == max_steps:
+        raise ValueError(
+            f"trainer.max_steps={max_steps} ends the training, and method/schedule=step_epochs tells epochs by all the "
+            f"steps of trainer.max_epochs={epochs}: leave trainer.max_steps out, or take method/schedule=step"
+        )
     return StepLR(optimizer, step_size=max(1, round(total_steps * every / epochs)), gamma=factor)
 
 

@@ -104,3 +104,11 @@ def test_a_tenth_every_so_many_epochs(total: int, every: int, epochs: int) -> No
 def test_epochs_must_be_told() -> None:
     with pytest.raises(ValueError, match=r"method.schedule.epochs .* got -1: give trainer.max_epochs"):
         course(partial(step_epochs, every=3, epochs=-1), 4)
+
+
+def test_epochs_of_a_training_that_steps_end_are_refused() -> None:
+    """Of 50 epochs of 100 steps, 1,000 steps: a tenth after 15 epochs is never reached, and not after 300 steps."""
+    schedule = partial(step_epochs, every=15, epochs=50, max_steps=1000)
+    with pytest.raises(ValueError, match=r"trainer\.max_steps=1000 ends the training"):
+        course(schedule, 1000)
+    course(partial(schedule, max_steps=9999), 5000)
