@@ -19,15 +19,17 @@ log = logging.getLogger(__name__)
 class Best:
     """One file that holds the best so far by the first of some keys that validation logs.
 
-    With a `mode`, `min` or `max`, its only key must be logged (ValueError that lists those that are); without one, the
-    direction is what the key's spec says, and nothing is kept where no key is logged or none is better than another.
+    Which direction is better is the `mode`, `min` or `max`; without one, what the key's spec says. Nothing is kept
+    where no key is logged or none is better than another, unless it `is_required`: then its only key must be logged
+    (ValueError that lists those that are) and have a direction (ValueError).
     """
 
-    def __init__(self, file: str, keys: tuple[str, ...], mode: str | None = None) -> None:
+    def __init__(self, file: str, keys: tuple[str, ...], mode: str | None = None, *, is_required: bool = False) -> None:
         self.file = file
         self.keys = keys
         self.mode = mode
-        self.monitor = keys[0] if mode else ""
+        self.is_required = is_required
+        self.monitor = keys[0] if is_required else ""
         """The key that decided last."""
         self.value: float | None = None
         self.record: dict[str, Any] = {}
@@ -48,10 +50,12 @@ class Best:
         """Whether what was logged is better than what is kept; it then is what is to be kept."""
         key = next((key for key in self.keys if key in logged), None)
         if key is None:
-            if self.mode is None:
+            if not self.is_required:
                 return False
             raise ValueError(no_monitor(self.keys[0], {key for key in logged if key.startswith("val/")}))
         sign = self._sign(key, specs)
+        if sign == 0 and self.is_required:
+            raise ValueError(no_direction(key))
         value = float(logged[key])
         # Another key than before, where one has come to be logged, starts anew.
         before = self.value if key == self.monitor else None
@@ -77,4 +81,12 @@ def no_monitor(monitor: str, keys: set[str], why: str = "") -> str:
     return (
         f"callback.checkpoint.monitor={monitor} is not logged by validation{why}. It logs "
         f"{nearest(monitor, keys, sorted(plain))}; null keeps no best.ckpt"
+    )
+
+
+def no_direction(monitor: str) -> str:
+    """The error where nothing says which values of a number are the better ones."""
+    return (
+        f"nothing says whether callback.checkpoint.monitor={monitor} is better lower or higher: give "
+        "callback.checkpoint.mode=min or max"
     )

@@ -13,7 +13,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from cam_lightning.callback.best import Best, no_monitor
+from cam_lightning.callback.best import Best, no_direction, no_monitor
 from cam_lightning.contracts import Rewindable
 from cam_lightning.run.checkpoint import BEST, LAST, PREVIOUS
 from cam_lightning.run.interruption import interruption
@@ -30,9 +30,10 @@ class Checkpoints(Checkpoint):
     Several processes agree on it at a batch. During an evaluation, whose batches they do not share, a signal
     ends them at once; so one more is always written before the validation that ends an epoch.
 
-    `monitor` names any key that validation logs, `mode` is `min` or `max`; ValueError where there is none, before
-    training, or after the first validation where parts of other packages could have logged it. `best.ckpt` is for
-    testing, without the optimizer's state. `every_minutes=None` leaves the ends of epochs.
+    `monitor` names any key that validation logs; ValueError where there is none, before training, or after the first
+    validation where parts of other packages could have logged it. `mode` is `min` or `max`; None is the direction that
+    the number's spec says, and a ValueError for another package's. `best.ckpt` is for testing, without the optimizer's
+    state. `every_minutes=None` leaves the ends of epochs.
 
     `beside` keeps more of the kind: a file's stem, and the keys of which the first that validation logs decides, in the
     direction that its spec says; none is written where none is logged. `kept` says of each which epoch it is of,
@@ -44,15 +45,16 @@ class Checkpoints(Checkpoint):
         self,
         dirpath: str,
         monitor: str | None = "val/classification_error/top1",
-        mode: str = "min",
+        mode: str | None = None,
         every_minutes: float | None = 10.0,
         beside: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"callback.checkpoint.mode is min or max; got {mode!r}")
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"callback.checkpoint.mode is null, min or max; got {mode!r}")
         self.folder = Path(dirpath)
         self.monitor = monitor
-        self.bests = [] if monitor is None else [Best(BEST, (monitor,), mode)]
+        self.mode = mode
+        self.bests = [] if monitor is None else [Best(BEST, (monitor,), mode, is_required=True)]
         self.bests += [Best(f"{name}.ckpt", tuple(keys)) for name, keys in (beside or {}).items()]
         taken = {LAST, PREVIOUS} | ({BEST} if monitor is not None else set())
         if any(best.file in taken or Path(best.file).name != best.file for best in self.bests[monitor is not None :]):
@@ -85,14 +87,18 @@ class Checkpoints(Checkpoint):
                 best.read(self.folder)
 
     def _require_a_monitor(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raises ValueError where validation is known not to log what is monitored."""
+        """Raises ValueError where validation is known not to log what is monitored, or it may be anybody's."""
         parts = [pl_module, *trainer.callbacks]  # type: ignore[attr-defined]
-        if self.monitor is None or trainer.limit_val_batches == 0 or not all(map(_tells_its_keys, parts)):
+        if self.monitor is None or trainer.limit_val_batches == 0:
             return
         keys, without_boxes = (
             {f"val/{key}" for part in parts if hasattr(part, "evaluated_keys") for key in part.evaluated_keys(boxes)}
             for boxes in (True, False)
         )
+        if not all(map(_tells_its_keys, parts)):
+            if self.mode is None and self.monitor not in keys:
+                raise ValueError(no_direction(self.monitor))
+            return
         if self.monitor not in keys:
             raise ValueError(no_monitor(self.monitor, keys))
         val = trainer.datamodule.examples.get("val")  # type: ignore[attr-defined]

@@ -28,6 +28,8 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "logger.wandb": {"_options_": {"mode": "manner"}},
 }
 """Before 0.2: what parts now say of their options (`launch/option.py`)."""
+_LOWER = "val/classification_error/top1"
+"""What checkpoints are chosen by unless one says otherwise; the lower, the better."""
 
 
 def upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +50,13 @@ def upgraded_config(config: Mapping[str, Any]) -> dict[str, Any]:
     schedule = _select(upgraded, "method.schedule")
     if isinstance(schedule, dict) and str(schedule.get("_target_")).endswith(".one_cycle"):
         schedule.setdefault("_fixed_extent_", True)
+    if isinstance(schedule, dict) and str(schedule.get("_target_")).endswith(".step_epochs"):
+        # As it was then laid out, whatever ended the training.
+        schedule.setdefault("max_steps", -1)
+    checkpoint = _select(upgraded, "callback.checkpoint")
+    if isinstance(checkpoint, dict) and (checkpoint.get("monitor"), checkpoint.get("mode")) == (_LOWER, "min"):
+        # What is now the number's own to say, so that runs of then and now are one row of a table.
+        checkpoint["mode"] = None
     return upgraded
 
 

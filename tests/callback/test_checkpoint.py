@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import types
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 from toy_network import ToyGap
 
+from cam_lightning.callback.best import Best
 from cam_lightning.callback.checkpoint import BEST, LAST, PREVIOUS, Checkpoints
 from cam_lightning.contracts import Normalization, Spec
 from cam_lightning.dataset.pipeline.datamodule import LocalizationDataModule
@@ -26,6 +28,7 @@ from cam_lightning.method.classification import Classification
 from cam_lightning.method.schedule import one_cycle
 from cam_lightning.run.checkpoint import WholeCheckpoints
 from cam_lightning.run.interruption import Interrupted, interruption
+from cam_lightning.run.place import CONF
 
 NUM_CLASSES = 3
 
@@ -92,6 +95,7 @@ def fit(
     num_workers: int = 0,
     broken: frozenset[int] = frozenset(),
     beside: dict[str, list[str]] | None = None,
+    mode: str | None = None,
     **options: Any,
 ) -> tuple[Classification, Trainer]:
     """Trains in `folder`, from its last checkpoint where it has one; the network at the end."""
@@ -107,12 +111,13 @@ def fit(
     if position:
         data.resumed_at = (position["epoch"], position["batch"])
     logger.rewind(position["loggers"]["MetricsFile"] if position else 0)
+    keep = Checkpoints(str(folder), monitor, mode, every_minutes=0, beside=beside)
     trainer = Trainer(
         **{"max_epochs": 3, "log_every_n_steps": 1} | options,
         accelerator="cpu",
         devices=1,
         logger=logger,
-        callbacks=[*([cut] if cut else []), Checkpoints(str(folder), monitor, every_minutes=0, beside=beside)],
+        callbacks=[*([cut] if cut else []), keep],
         default_root_dir=folder,
         plugins=[WholeCheckpoints()],
         enable_progress_bar=False,
@@ -260,10 +265,28 @@ def test_what_a_callback_of_one_s_own_logs_can_be_monitored(tmp_path: Path) -> N
         def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
             pl_module.log("val/of_my_own", 1.0)
 
-    fit(tmp_path / "run", Logging(), monitor="val/of_my_own", max_epochs=1)
+    fit(tmp_path / "run", Logging(), monitor="val/of_my_own", mode="max", max_epochs=1)
     assert torch.load(tmp_path / "run" / BEST, weights_only=True)["best_value"] == 1
     with pytest.raises(ValueError, match=r"monitor=val/nothing is not logged by validation\. It logs .*val/loss"):
-        fit(tmp_path / "other", Logging(), monitor="val/nothing")
+        fit(tmp_path / "other", Logging(), monitor="val/nothing", mode="max")
+    with pytest.raises(ValueError, match=r"monitor=val/of_my_own is better lower or higher: give .*mode=min or max"):
+        fit(tmp_path / "unsaid", Logging(), monitor="val/of_my_own")
+    assert not (tmp_path / "unsaid" / LAST).exists(), "before training"
+
+
+def test_the_best_is_the_highest_of_a_number_that_is_better_higher(tmp_path: Path) -> None:
+    (default,) = re.findall(r"(?m)^  mode: (\S+)", (CONF / "callback" / "checkpoint.yaml").read_text())
+    assert default == "null", "whoever names another number alone, gets the best by it"
+    specs = {"val/score": Spec("score", better="higher"), "val/loss": Spec("loss"), "val/count": Spec("n", better=None)}
+    for key, mode, improved in (
+        ("val/score", None, [True, True, False]),
+        ("val/score", "min", [True, False, True]),
+        ("val/loss", None, [True, False, True]),
+    ):
+        best = Best(BEST, (key,), mode, is_required=True)
+        assert [best.is_improved({key: value}, specs, 1) for value in (0.5, 0.9, 0.1)] == improved
+    with pytest.raises(ValueError, match=r"val/count is better lower or higher"):
+        Best(BEST, ("val/count",), is_required=True).is_improved({"val/count": 1.0}, specs, 1)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
