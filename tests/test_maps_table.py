@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -102,9 +101,12 @@ def test_the_page_says_of_how_many_photos_its_runs_are_whatever_is_asked_for(
     assert "every 20th" not in text
 
 
-def test_the_command_lists_what_it_would_run(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "experiments.maps", str(tmp_path), "dataset.root=photos.zip", "--list"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    assert len(answer.stdout.splitlines()) == 9
-    assert all("run_dir=" in line for line in answer.stdout.splitlines())
+def test_the_command_lists_what_it_would_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["maps", str(tmp_path), "dataset.root=photos.zip", "--list"])
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9
+    assert all("run_dir=" in line for line in lines)
     assert not list(tmp_path.iterdir())

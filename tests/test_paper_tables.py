@@ -19,6 +19,7 @@ from cam_lightning.backbone.googlenet import googlenet
 from cam_lightning.run.directory import RunDirectory
 from cam_lightning.run.place import CONF
 from cam_lightning.run.prediction_table import Prediction, write_predictions
+from experiments.paper.__main__ import main
 from experiments.paper.outcome import difference, read_outcomes, verdict
 from experiments.paper.page import html, markdown
 from experiments.paper.runs import planned, run_missing
@@ -257,12 +258,15 @@ def test_commands_are_shown_without_this_machine_s_places() -> None:
     assert without_places(command) == "python -m cam_lightning.evaluate checkpoint=gap/0 cam=ten_crop ++dataset.root=y"
 
 
-def test_the_command_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def said(*arguments: str) -> str:
-        command = [sys.executable, "-m", "experiments.paper", *arguments, "--folder", str(tmp_path / "runs")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent)
-        assert done.returncode == 2
-        return done.stderr
+        monkeypatch.setattr(sys, "argv", ["experiments.paper", *arguments, "--folder", str(tmp_path / "runs")])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        return capsys.readouterr().err
 
     assert "--weights takes NAME=FILE, with NAME one of alexnet," in said("imagenette", "--weights", "resnet=x")
     assert "--weights googlenet: there is no file " in said("imagenette", "--weights", "googlenet=nothing.pth")

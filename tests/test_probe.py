@@ -180,6 +180,7 @@ def test_another_layer_and_the_strength_by_cross_validation(world: Path, tmp_pat
     assert next(iter(localize(network, np.zeros((50, 70, 3), np.uint8)))).map_Thw.shape == (3, 8, 12)
 
 
+@pytest.mark.slow
 def test_a_trained_run_can_be_probed(world: Path, run_dir: Path, tmp_path: Path) -> None:
     """A checkpoint whose method changes nothing of its network; one that is a probe itself has the same features."""
     small = ["dataset=shapes", "dataset.num_train=40", "dataset.num_test=20", "dataset.image_size=64",
@@ -195,6 +196,7 @@ def test_a_trained_run_can_be_probed(world: Path, run_dir: Path, tmp_path: Path)
     assert load(tmp_path / "again").classifier.weight.equal(load(run_dir).classifier.weight)
 
 
+@pytest.mark.slow
 def test_a_run_of_several_classes_an_image_can_be_probed_by_such_data_and_by_others(
     world: Path, tmp_path: Path
 ) -> None:

@@ -78,7 +78,12 @@ def test_every_command_takes_it(theirs: Path) -> None:
         cwd=theirs)  # fmt: skip
     assert (theirs / "predicted" / "predictions.json").is_file()
     assert "TinyNet" in (theirs / "trained" / "report.html").read_text()
-    # Not trusted any more, it is data again.
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_it_that_is_not_trusted_any_more_is_data_again(theirs: Path) -> None:
+    run("train", *MINE, "run_dir=trained", cwd=theirs)
+    Image.new("RGB", (60, 40), (200, 90, 30)).save(theirs / "photo.png")
     for entry, arguments in (
         ("evaluate", ["checkpoint=trained", "trainer=cpu"]),
         ("predict", ["images=photo.png", "checkpoint=trained"]),

@@ -59,6 +59,7 @@ def options(root: Path, **further: Any) -> list[str]:
     return [*pattern_backbone(root), *(f"{key}={value}" for key, value in given.items())]
 
 
+@pytest.mark.slow
 def test_asked_for_stripes_the_map_is_on_the_striped_object(scenes: Any, tmp_path: Path) -> None:
     root, box_of = scenes
     commands.run("probe", *options(root, run_dir=tmp_path / "probe"), cwd=tmp_path)
