@@ -264,17 +264,16 @@ class LocalizationCallback(Callback):
         if selection and was != now:
             log.warning("no @selected threshold: the checkpoint's were chosen for %s, and this is %s", was, now)
             return {}
-        thresholds, before, asked = (
-            selection.get("thresholds", {}),
-            selection.get("chosen_for", {}),
-            self._chosen_for(arm),
-        )
-        # An earlier version's checkpoint does not say.
-        others = [key for key in thresholds if key in asked and before.get(key, asked[key]) != asked[key]]
-        for key in others:
-            is_this = (key, before[key], asked[key])
-            log.warning("no threshold of %s from validation: it was chosen for %s, and this is %s", *is_this)
-        return {key: value for key, value in thresholds.items() if key not in others}
+        before, asked = selection.get("chosen_for", {}), self._chosen_for(arm)
+        carried = {}
+        for key, threshold in selection.get("thresholds", {}).items():
+            # An earlier version's checkpoint does not say.
+            if key in before and key in asked and before[key] != asked[key]:
+                chosen = (key, before[key], asked[key])
+                log.warning("no threshold of %s from validation: it was chosen for %s, and this is %s", *chosen)
+            else:
+                carried[key] = threshold
+        return carried
 
     def _write_curves(self, split: str) -> None:
         ending = "" if split == "test" else f"_{split}"

@@ -167,7 +167,7 @@ class Ilsvrc(LocalizationDataModule):
         validation.read_labels(devkit)
         rows = validation.rows(names)
         if self.blacklist:
-            most = max(OFFICIAL_IMAGES, *(image_number(path) or 0 for path in validation.paths))
+            most = max([OFFICIAL_IMAGES, *(image_number(path) or 0 for path in validation.paths)])
             if isinstance(self.blacklist, str):
                 bad = blacklisted(seen.note(Path(self.blacklist).expanduser().absolute()), most)
             elif devkit is None:

@@ -126,7 +126,7 @@ class IndexedSplit(ImageSplit):
 
 
 OVERHANG = 3
-"""Pixels that a box may end outside its photo before that is taken for another one: CUB's own do by two."""
+"""Pixels that a box may end outside its photo before that is taken for another one: CUB's own do by one at most."""
 
 
 def require_annotated_sizes(split: IndexedSplit, sample: int = 512) -> None:
